@@ -1,0 +1,2 @@
+//! The load generator behind scripts/bench.
+fn main() {}

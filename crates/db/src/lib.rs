@@ -1,0 +1,1 @@
+//! Connection pools, transactions and migrations on PostgreSQL and SQLite.

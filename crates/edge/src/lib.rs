@@ -1,0 +1,1 @@
+//! The edge role: HTTP and the Gate service in, the other roles composed.

@@ -1,0 +1,1 @@
+//! The identity role: users, passwords, sessions, tokens and signing keys.

@@ -1,0 +1,16 @@
+//! The words that every part of Tollgate speaks: faults, typed ids, the clock, randomness, secrets.
+//!
+//! What does not live here: anything that does I/O or awaits, and any word that only one role uses.
+
+mod clock;
+mod entropy;
+mod fault;
+mod id;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use entropy::{Entropy, OsEntropy};
+pub use fault::{Code, Fault, Violation};
+pub use id::{
+    Id, IdError, IdKind, KeyId, PlanId, SecretId, ServiceKeyId, SessionId, SigningKeyId, UserId, WorkspaceId,
+};
+pub use secrecy::{ExposeSecret, SecretBox, SecretString};

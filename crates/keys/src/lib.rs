@@ -1,0 +1,1 @@
+//! The keys role: workspaces, plans, keys, service keys and usage.

@@ -1,0 +1,227 @@
+//! What a request carries through every role: its id and its W3C trace context.
+//!
+//! [`ContextLayer`] takes both from the headers of a request (HTTP or gRPC), or makes them, and keeps them in scope while
+//! the request is handled; [`Context::current`] is what a call to another role sends on.
+//!
+//! Standard: W3C Trace Context level 2 (`traceparent`).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tollgate_kernel::Entropy;
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+/// The header and metadata name of the request id.
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header and metadata name of the trace context.
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+tokio::task_local! {
+    static CURRENT: Context;
+}
+
+/// The id and the trace of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    request_id: Arc<str>,
+    trace_id: [u8; 16],
+    parent_id: [u8; 8],
+    flags: u8,
+}
+
+impl Context {
+    /// The context of a request with these headers. What is missing or malformed is made anew, never refused and never
+    /// repeated back.
+    pub fn from_headers(headers: &HeaderMap, entropy: &dyn Entropy) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let (trace_id, flags) =
+            text(&TRACEPARENT).and_then(parse_traceparent).unwrap_or_else(|| (entropy.bytes(), 0));
+        let request_id = text(&REQUEST_ID)
+            .filter(|id| is_request_id(id))
+            .map_or_else(|| format!("req_{}", hex(&entropy.bytes::<12>())), str::to_owned);
+        Self { request_id: request_id.into(), trace_id, parent_id: entropy.bytes(), flags }
+    }
+
+    /// The context of the request that is being handled, if one is.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Runs `future` with this context as the current one.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// The request's id: the client's own if it sent a plain one of at most 128 characters.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The trace's id: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> String {
+        hex(&self.trace_id)
+    }
+
+    /// The `traceparent` to send on.
+    pub fn traceparent(&self) -> String {
+        format!("00-{}-{}-{:02x}", hex(&self.trace_id), hex(&self.parent_id), self.flags)
+    }
+
+    /// Writes both headers.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let value = |text: &str| HeaderValue::from_str(text).expect("ids are visible ASCII");
+        headers.insert(&REQUEST_ID, value(self.request_id()));
+        headers.insert(&TRACEPARENT, value(&self.traceparent()));
+    }
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+}
+
+/// The trace id and flags of a version-00 `traceparent`; a later version is read as far as 00 reaches.
+fn parse_traceparent(text: &str) -> Option<([u8; 16], u8)> {
+    let mut parts = text.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let [version] = unhex::<1>(version)?;
+    let (trace, parent, [flags]) = (unhex::<16>(trace)?, unhex::<8>(parent)?, unhex::<1>(flags)?);
+    let trailing = parts.next().is_some();
+    let valid = version != 0xff && !(version == 0 && trailing) && trace != [0; 16] && parent != [0; 8];
+    // Only the "sampled" flag is known; the others are not propagated.
+    valid.then_some((trace, flags & 1))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 2 * N || !text.bytes().all(lower_hex) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Puts every request into its context and its log span, and names the request in the answer.
+#[derive(Debug, Clone)]
+pub struct ContextLayer(Arc<dyn Entropy>);
+
+impl ContextLayer {
+    /// A layer that draws new ids from `entropy`.
+    pub fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self(entropy)
+    }
+}
+
+impl<S> Layer<S> for ContextLayer {
+    type Service = ContextService<S>;
+
+    fn layer(&self, inner: S) -> ContextService<S> {
+        ContextService { inner, entropy: self.0.clone() }
+    }
+}
+
+/// What [`ContextLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct ContextService<S> {
+    inner: S,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl<S, B, R> Service<Request<B>> for ContextService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let context = Context::from_headers(request.headers(), &*self.entropy);
+        // The path only: a query may hold what is not for the log.
+        let span = tracing::info_span!(
+            "request",
+            id = context.request_id(),
+            trace = context.trace_id(),
+            method = %request.method(),
+            path = request.uri().path(),
+        );
+        let handled = {
+            let _entered = span.enter();
+            CURRENT.sync_scope(context.clone(), || self.inner.call(request))
+        };
+        let answered = async move {
+            let mut response = CURRENT.scope(context.clone(), handled).await?;
+            context.write(response.headers_mut());
+            Ok(response)
+        };
+        Box::pin(answered.instrument(span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_kernel::OsEntropy;
+
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn with(name: &HeaderName, value: &str) -> Context {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().expect("a header"));
+        Context::from_headers(&headers, &OsEntropy)
+    }
+
+    #[test]
+    fn a_trace_goes_on() {
+        let context = with(&TRACEPARENT, GOOD);
+        assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(context.traceparent().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        assert!(context.traceparent().ends_with("-01"));
+        assert_ne!(context.traceparent(), GOOD, "the parent is now this hop");
+    }
+
+    #[test]
+    fn a_malformed_trace_is_replaced() {
+        for wrong in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+        ] {
+            assert_ne!(with(&TRACEPARENT, wrong).trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_kept_if_it_is_plain() {
+        assert_eq!(with(&REQUEST_ID, "order-7.a:b_c").request_id(), "order-7.a:b_c");
+        for wrong in ["", "a b", "<script>", &"x".repeat(129)] {
+            assert!(with(&REQUEST_ID, wrong).request_id().starts_with("req_"), "{wrong}");
+        }
+    }
+}

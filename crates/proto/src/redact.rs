@@ -1,0 +1,48 @@
+//! `Debug` of the messages that carry secrets: the fields that are safe, and never the others.
+
+use std::fmt;
+
+use crate::{gate, identity, keys};
+
+macro_rules! redacted {
+    ($($message:path { $($shown:ident),* })*) => {$(
+        impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($message))
+                    $(.field(stringify!($shown), &self.$shown))*
+                    .finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+redacted! {
+    gate::AuthorizeRequest { scopes, cost, client_ip, dry_run }
+    gate::VerifyKeyRequest { scopes, cost, client_ip, environment, dry_run, request_id }
+    gate::VerifyTokenRequest {}
+    identity::LoginRequest { ip }
+    identity::LogoutRequest { all }
+    identity::RefreshRequest { ip }
+    identity::SignupRequest { ip }
+    identity::TokenSet { session_id, expires_in, refresh_expires_in }
+    keys::CreateKeyRequest { caller, workspace_id, environment, plan_id }
+    keys::CreateKeyResponse { key }
+    keys::CreateServiceKeyResponse { service_key }
+    keys::ResolveKeyRequest { public_id }
+    keys::ResolveServiceKeyRequest { public_id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let login = identity::LoginRequest { password: "hunter2".into(), ..Default::default() };
+        let tokens = identity::TokenSet { access_token: "hunter2".into(), ..Default::default() };
+        let created = keys::CreateKeyResponse { secret: "hunter2".into(), ..Default::default() };
+        let verify = gate::VerifyKeyRequest { key: "hunter2".into(), ..Default::default() };
+        let nested = identity::LoginResponse { tokens: Some(tokens) };
+        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,111 @@
+//! Roles in other processes: the generated clients, with the trait of the service that they call.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{
+    Request, Response, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint, Uri},
+};
+
+use crate::{
+    Identity, IdentityHandle, Keys, KeysHandle, RateLimit, RateLimitHandle,
+    identity::{self, identity_client::IdentityClient},
+    keys::{self, keys_client::KeysClient},
+    mesh::{MeshToken, Outgoing},
+    ratelimit::{self, rate_limit_client::RateLimitClient},
+};
+
+/// Largest message that a handle accepts, in bytes.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+type Mesh = InterceptedService<Channel, Outgoing>;
+
+/// A role at an address. Connects when it is first called, and again whenever the connection is lost.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// `http://host:port`
+    pub address: Uri,
+    /// Sent with every call.
+    pub mesh: MeshToken,
+    /// A call that takes longer is given up.
+    pub timeout: Duration,
+}
+
+impl Remote {
+    /// The identity role there.
+    pub fn identity(&self) -> IdentityHandle {
+        Arc::new(IdentityClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// The keys role there.
+    pub fn keys(&self) -> KeysHandle {
+        Arc::new(KeysClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// The ratelimit role there.
+    pub fn ratelimit(&self) -> RateLimitHandle {
+        Arc::new(RateLimitClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// The bare connection, for services that this crate does not hold (health).
+    pub fn channel(&self) -> Mesh {
+        let channel = Endpoint::from(self.address.clone())
+            .connect_timeout(self.timeout)
+            .timeout(self.timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        InterceptedService::new(channel, Outgoing(self.mesh.clone()))
+    }
+}
+
+macro_rules! same_trait {
+    ($service:ident for $client:ident in $package:ident { $($method:ident($request:ident) -> $response:ident;)* }) => {
+        #[async_trait::async_trait]
+        impl $service for $client<Mesh> {
+            $(async fn $method(
+                &self,
+                request: Request<$package::$request>,
+            ) -> Result<Response<$package::$response>, Status> {
+                // The path form calls the client; `self.clone().method()` would find this very method and recurse.
+                $client::$method(&mut self.clone(), request).await
+            })*
+        }
+    };
+}
+
+same_trait!(Identity for IdentityClient in identity {
+    signup(SignupRequest) -> SignupResponse;
+    login(LoginRequest) -> LoginResponse;
+    refresh(RefreshRequest) -> RefreshResponse;
+    logout(LogoutRequest) -> LogoutResponse;
+    get_user(GetUserRequest) -> GetUserResponse;
+    resolve_session(ResolveSessionRequest) -> ResolveSessionResponse;
+    get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse;
+});
+
+same_trait!(Keys for KeysClient in keys {
+    resolve_key(ResolveKeyRequest) -> ResolveKeyResponse;
+    resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse;
+    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
+    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
+    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
+    list_plans(ListPlansRequest) -> ListPlansResponse;
+    create_key(CreateKeyRequest) -> CreateKeyResponse;
+    get_key(GetKeyRequest) -> GetKeyResponse;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    get_usage(GetUsageRequest) -> GetUsageResponse;
+    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
+    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
+    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
+});
+
+same_trait!(RateLimit for RateLimitClient in ratelimit {
+    check(CheckRequest) -> CheckResponse;
+    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
+    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
+});

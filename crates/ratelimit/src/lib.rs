@@ -1,0 +1,1 @@
+//! The ratelimit role: it counts things.

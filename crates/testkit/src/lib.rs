@@ -1,0 +1,1 @@
+//! For tests only: databases, Redis servers and a clock moved by hand.
