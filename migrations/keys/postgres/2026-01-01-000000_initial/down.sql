@@ -1,0 +1,12 @@
+DROP TABLE idempotency;
+DROP TABLE audit_events;
+DROP FUNCTION refuse_to_rewrite();
+DROP TABLE last_used;
+DROP TABLE usage_batches;
+DROP TABLE usage;
+DROP TABLE service_keys;
+DROP TABLE secrets;
+DROP TABLE keys;
+DROP TABLE plans;
+DROP TABLE members;
+DROP TABLE workspaces;

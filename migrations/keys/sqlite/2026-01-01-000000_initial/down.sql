@@ -1,0 +1,11 @@
+DROP TABLE idempotency;
+DROP TABLE audit_events;
+DROP TABLE last_used;
+DROP TABLE usage_batches;
+DROP TABLE usage;
+DROP TABLE service_keys;
+DROP TABLE secrets;
+DROP TABLE keys;
+DROP TABLE plans;
+DROP TABLE members;
+DROP TABLE workspaces;
