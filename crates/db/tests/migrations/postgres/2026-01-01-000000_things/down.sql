@@ -1,0 +1,2 @@
+DROP TABLE counts;
+DROP TABLE things;
