@@ -1,0 +1,252 @@
+//! Resolves credentials through the roles, behind caches that follow the changes of what they hold.
+//!
+//! What it answers is what is true of the credential; whether a call may pass is for [`Grant::admit`],
+//! [`ServiceGrant::allows`] and whoever asks for a [`MemberRole`].
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate_kernel::{Clock, Fault, SessionId, Timestamp, UserId, WorkspaceId};
+use tollgate_proto::{IdentityHandle, KeysHandle, fault::from_status, identity, keys};
+use tonic::Request;
+
+use crate::{
+    cache::{Cache, Follows},
+    changes::{Changes, Subject},
+    grant::{Environment, Grant, MemberRole, ServiceGrant},
+    key::{KeyKind, PresentedKey},
+    token::{AccessClaims, KeySet, SignedToken, TokenRefusal, TokenRules},
+    wire,
+};
+
+/// How long the signing keys are believed, so that a key that identity has withdrawn is forgotten.
+const SIGNING_KEYS_AGE: Duration = Duration::from_mins(1);
+/// How old they are at least before a token with an unknown `kid` makes us ask for them again.
+const UNKNOWN_KID_AGE: Duration = Duration::from_secs(5);
+
+/// How a verifier behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which access tokens are accepted.
+    pub rules: TokenRules,
+    /// How long a cached record is believed without asking the role. `None`: until a change of it is published, which is
+    /// right only where the roles publish to the same [`Changes`]. Across processes: one second.
+    pub max_age: Option<Duration>,
+    /// Most entries of each cache: keys, service keys, sessions, members.
+    pub capacity: usize,
+}
+
+/// A token that is good, and whose session is live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveToken {
+    /// What the token says.
+    pub claims: AccessClaims,
+    /// Its user is an instance administrator now, whatever the token says.
+    pub operator: bool,
+}
+
+/// Resolves credentials. Clones share the caches.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    rules: TokenRules,
+    max_age: Option<Duration>,
+    keys: KeysHandle,
+    identity: IdentityHandle,
+    clock: Arc<dyn Clock>,
+    grants: Cache<PresentedKey, Grant>,
+    service_grants: Cache<PresentedKey, ServiceGrant>,
+    sessions: Cache<SessionId, Session>,
+    members: Cache<(WorkspaceId, UserId), Member>,
+    signing_keys: Cache<(), KeySet>,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").field("rules", &self.0.rules).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// A verifier with empty caches. Its metrics go to the recorder that is installed when it is made.
+    pub fn new(
+        settings: Settings,
+        keys: KeysHandle,
+        identity: IdentityHandle,
+        changes: Changes,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let Settings { rules, max_age, capacity } = settings;
+        Self(Arc::new(Inner {
+            grants: Cache::new("keys", capacity, changes.clone(), clock.clone()),
+            service_grants: Cache::new("service_keys", capacity, changes.clone(), clock.clone()),
+            sessions: Cache::new("sessions", capacity, changes.clone(), clock.clone()),
+            members: Cache::new("members", capacity, changes.clone(), clock.clone()),
+            signing_keys: Cache::new("signing_keys", 1, changes, clock.clone()),
+            rules,
+            max_age,
+            keys,
+            identity,
+            clock,
+        }))
+    }
+
+    /// The grant of a key; `None` if there is no such key, or its secret or its prefix is wrong. The grant of a key that
+    /// is revoked, disabled or expired is a grant: [`Grant::admit`] says so.
+    pub async fn key(&self, key: &PresentedKey) -> Result<Option<Arc<Grant>>, Fault> {
+        let environment = match key.kind {
+            KeyKind::Live => Environment::Live,
+            KeyKind::Test => Environment::Test,
+            KeyKind::Service => return Ok(None),
+        };
+        let read = || self.0.read_grant(key);
+        let grant = self.0.grants.get(key, self.0.max_age, read).await?;
+        // The other prefix over the same digits is another spelling of the key: there is only one.
+        Ok(grant.filter(|grant| grant.environment == environment))
+    }
+
+    /// What a service key may do; `None` if there is no such service key now.
+    pub async fn service_key(&self, key: &PresentedKey) -> Result<Option<Arc<ServiceGrant>>, Fault> {
+        if key.kind != KeyKind::Service {
+            return Ok(None);
+        }
+        let read = || self.0.read_service_grant(key);
+        let grant = self.0.service_grants.get(key, self.0.max_age, read).await?;
+        Ok(grant.filter(|grant| grant.is_live(self.0.clock.now())))
+    }
+
+    /// Whether an access token is good and its session live. A token that cannot be good costs no call.
+    pub async fn token(&self, token: &str) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
+        let Some(token) = SignedToken::parse(token) else { return Ok(Err(TokenRefusal::Malformed)) };
+        let keys = self.0.signing_keys(&token.kid).await?;
+        match token.verify(&keys, &self.0.rules, self.0.clock.now()) {
+            Ok(claims) => self.0.live(claims).await,
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// What a user is to a workspace; `None` if nothing.
+    pub async fn member(&self, workspace: WorkspaceId, user: UserId) -> Result<Option<MemberRole>, Fault> {
+        let read = || self.0.read_member(workspace, user);
+        let member = self.0.members.get(&(workspace, user), self.0.max_age, read).await?;
+        Ok(member.map(|member| member.role))
+    }
+}
+
+impl Inner {
+    async fn live(&self, claims: AccessClaims) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
+        let read = || self.read_session(claims.session_id);
+        let session = self.sessions.get(&claims.session_id, self.max_age, read).await?;
+        let now = self.clock.now();
+        let live = session.filter(|it| it.user_id == claims.user_id && now < it.expires_at);
+        Ok(live.map(|it| LiveToken { claims, operator: it.operator }).ok_or(TokenRefusal::Revoked))
+    }
+
+    /// The signing keys; asked for anew if `kid` is not among them, but not by every token that makes one up.
+    async fn signing_keys(&self, kid: &str) -> Result<Arc<KeySet>, Fault> {
+        let read = || self.read_signing_keys();
+        let held = self.signing_keys.get(&(), Some(SIGNING_KEYS_AGE), read).await?.unwrap_or_default();
+        if held.knows(kid) {
+            return Ok(held);
+        }
+        Ok(self.signing_keys.get(&(), Some(UNKNOWN_KID_AGE), read).await?.unwrap_or_default())
+    }
+
+    async fn read_grant(&self, key: &PresentedKey) -> Result<Option<Grant>, Fault> {
+        let request =
+            keys::ResolveKeyRequest { public_id: key.public_id.clone(), digest: key.digest.to_vec() };
+        let answer = self.keys.resolve_key(Request::new(request)).await.map_err(from_status)?;
+        answer.into_inner().grant.map(Grant::try_from).transpose()
+    }
+
+    async fn read_service_grant(&self, key: &PresentedKey) -> Result<Option<ServiceGrant>, Fault> {
+        let request =
+            keys::ResolveServiceKeyRequest { public_id: key.public_id.clone(), digest: key.digest.to_vec() };
+        let answer = self.keys.resolve_service_key(Request::new(request)).await.map_err(from_status)?;
+        answer.into_inner().grant.map(ServiceGrant::try_from).transpose()
+    }
+
+    async fn read_session(&self, id: SessionId) -> Result<Option<Session>, Fault> {
+        let request = identity::ResolveSessionRequest { session_id: id.to_string() };
+        let answer = self.identity.resolve_session(Request::new(request)).await.map_err(from_status)?;
+        answer.into_inner().session.map(Session::try_from).transpose()
+    }
+
+    async fn read_member(&self, workspace_id: WorkspaceId, user_id: UserId) -> Result<Option<Member>, Fault> {
+        let request = keys::ResolveMemberRequest {
+            workspace_id: workspace_id.to_string(),
+            user_id: user_id.to_string(),
+        };
+        let answer = self.keys.resolve_member(Request::new(request)).await.map_err(from_status)?;
+        let Some(member) = answer.into_inner().member else { return Ok(None) };
+        let role = member.role.parse().map_err(Fault::internal)?;
+        Ok(Some(Member { workspace_id, user_id, role }))
+    }
+
+    async fn read_signing_keys(&self) -> Result<Option<KeySet>, Fault> {
+        let request = Request::new(identity::GetSigningKeysRequest {});
+        let answer = self.identity.get_signing_keys(request).await.map_err(from_status)?;
+        KeySet::parse(&answer.into_inner().jwks).map(Some)
+    }
+}
+
+/// A live session, as the cache holds it.
+struct Session {
+    id: SessionId,
+    user_id: UserId,
+    operator: bool,
+    expires_at: Timestamp,
+}
+
+impl TryFrom<identity::Session> for Session {
+    type Error = Fault;
+
+    fn try_from(session: identity::Session) -> Result<Self, Fault> {
+        Ok(Self {
+            id: wire::id(&session.id)?,
+            user_id: wire::id(&session.user_id)?,
+            operator: session.operator,
+            expires_at: wire::instant(session.expires_at)?
+                .ok_or_else(|| Fault::internal("a session without an end"))?,
+        })
+    }
+}
+
+/// A membership, as the cache holds it.
+struct Member {
+    workspace_id: WorkspaceId,
+    user_id: UserId,
+    role: MemberRole,
+}
+
+impl Follows for Grant {
+    fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Key(self.key_id), Subject::Workspace(self.workspace_id)]
+    }
+}
+
+impl Follows for ServiceGrant {
+    fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::ServiceKey(self.service_key_id), Subject::Workspace(self.workspace_id)]
+    }
+}
+
+impl Follows for Session {
+    fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Session(self.id), Subject::User(self.user_id)]
+    }
+}
+
+impl Follows for Member {
+    fn subjects(&self) -> Vec<Subject> {
+        let membership = Subject::Member(self.workspace_id, self.user_id);
+        vec![membership, Subject::Workspace(self.workspace_id), Subject::User(self.user_id)]
+    }
+}
+
+impl Follows for KeySet {
+    /// Signing keys are followed by age alone.
+    fn subjects(&self) -> Vec<Subject> {
+        Vec::new()
+    }
+}
