@@ -70,7 +70,9 @@ macro_rules! __transaction {
         let mut lease = $lease;
         let limit = lease.limit();
         let work = async {
-            lease.begin().await?;
+            if let Err(error) = lease.begin().await {
+                return Err(error.into());
+            }
             let result = async {
                 let $c = lease.connection();
                 $body

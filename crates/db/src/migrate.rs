@@ -27,7 +27,7 @@ pub struct Migrations {
 
 /// A role's migrations out of their folders, which are named from the folder of the crate's `Cargo.toml`.
 ///
-/// ```ignore
+/// ```text
 /// pub static MIGRATIONS: tollgate_db::Migrations =
 ///     tollgate_db::migrations!("../../migrations/keys/postgres", "../../migrations/keys/sqlite");
 /// ```

@@ -73,8 +73,8 @@ impl<C: Connection> Lease<C> {
     }
 
     /// Begins a transaction.
-    pub async fn begin<E: From<Error>>(&mut self) -> Result<(), E> {
-        C::begin(self.connection()).await.map_err(|error| Error::from(error).into())
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        Ok(C::begin(self.connection()).await?)
     }
 
     /// Commits if `result` is good, else rolls back.

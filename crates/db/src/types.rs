@@ -23,7 +23,10 @@ use uuid::Uuid;
 
 /// The types that `diesel::table!` names: `use tollgate_db::sql_types::*;` inside it.
 pub mod sql_types {
-    use diesel::{query_builder::QueryId, sql_types::SqlType};
+    use diesel::{
+        query_builder::QueryId,
+        sql_types::{Interval, SqlOrd, SqlType, ops},
+    };
 
     /// A typed id. In rows: [`DbId`](crate::DbId).
     #[derive(Debug, Clone, Copy, SqlType, QueryId)]
@@ -46,8 +49,19 @@ pub mod sql_types {
     pub struct List;
 
     // Both order as their values do, so `max` and `min` mean something.
-    impl diesel::sql_types::SqlOrd for Id {}
-    impl diesel::sql_types::SqlOrd for Time {}
+    impl SqlOrd for Id {}
+    impl SqlOrd for Time {}
+
+    // `diesel::table!` takes for granted that a type of this name can be added to. SQLite has no intervals, so a query that
+    // did it would not compile.
+    impl ops::Add for Time {
+        type Rhs = Interval;
+        type Output = Self;
+    }
+    impl ops::Sub for Time {
+        type Rhs = Interval;
+        type Output = Self;
+    }
 }
 
 /// A typed id as a column; [`DbId::typed`] says of which kind.

@@ -13,35 +13,40 @@ use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
 
 static MIGRATIONS: Migrations = migrations!("tests/migrations/postgres", "tests/migrations/sqlite");
 
-diesel::table! {
-    use diesel::sql_types::*;
-    use tollgate_db::sql_types::{Id, Json, List, Time};
+// In a role: `store/schema.rs`.
+mod schema {
+    diesel::table! {
+        use diesel::sql_types::*;
+        use tollgate_db::sql_types::{Id, Json, List, Time};
 
-    things (id) {
-        id -> Id,
-        name -> Text,
-        parent -> Nullable<Id>,
-        made_at -> Time,
-        gone_at -> Nullable<Time>,
-        labels -> List,
-        extra -> Json,
-        digest -> Binary,
-        enabled -> Bool,
+        things (id) {
+            id -> Id,
+            name -> Text,
+            parent -> Nullable<Id>,
+            made_at -> Time,
+            gone_at -> Nullable<Time>,
+            labels -> List,
+            extra -> Json,
+            digest -> Binary,
+            enabled -> Bool,
+        }
     }
+
+    diesel::table! {
+        use diesel::sql_types::*;
+        use tollgate_db::sql_types::{Id, Time};
+
+        counts (thing, minute) {
+            thing -> Id,
+            minute -> Time,
+            count -> BigInt,
+        }
+    }
+
+    diesel::allow_tables_to_appear_in_same_query!(things, counts);
 }
 
-diesel::table! {
-    use diesel::sql_types::*;
-    use tollgate_db::sql_types::{Id, Time};
-
-    counts (thing, minute) {
-        thing -> Id,
-        minute -> Time,
-        count -> BigInt,
-    }
-}
-
-diesel::allow_tables_to_appear_in_same_query!(things, counts);
+use schema::{counts, things};
 
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = things, check_for_backend(diesel::pg::Pg, diesel::sqlite::Sqlite))]
@@ -60,6 +65,7 @@ struct ThingRow {
 /// Absent: leave it. `Some(None)`: set it to null.
 #[derive(Debug, Default, AsChangeset)]
 #[diesel(table_name = things)]
+#[expect(clippy::option_option, reason = "diesel's three states of a change")]
 struct ThingChange {
     name: Option<String>,
     gone_at: Option<Option<DbTime>>,
@@ -99,8 +105,8 @@ impl Store {
     }
 
     async fn thing_by_id(&self, id: KeyId) -> Result<Option<ThingRow>, Error> {
-        let thing = things::table.find(DbId::from(id)).select(ThingRow::as_select());
-        read_db!(self.db, |c| thing.first(c).await.optional())
+        let thing = things::table.find(DbId::from(id));
+        read_db!(self.db, |c| thing.select(ThingRow::as_select()).first(c).await.optional())
     }
 
     async fn things_of(&self, parent: KeyId) -> Result<Vec<(ThingRow, Option<i64>)>, Error> {
@@ -108,9 +114,10 @@ impl Store {
             .left_join(counts::table.on(counts::thing.eq(things::id)))
             .filter(things::parent.eq(DbId::from(parent)))
             .order((things::made_at.desc(), things::id))
-            .select((ThingRow::as_select(), counts::count.nullable()))
             .limit(10);
-        read_db!(self.db, |c| query.load(c).await)
+        read_db!(self.db, |c| {
+            query.select((ThingRow::as_select(), counts::count.nullable())).load(c).await
+        })
     }
 
     async fn things_named(&self, ids: &[KeyId]) -> Result<Vec<String>, Error> {

@@ -1,1 +1,19 @@
-//! For tests only: databases, Redis servers and a clock moved by hand.
+//! For tests only: databases and servers of a test's own, and a clock moved by hand.
+//!
+//! What does not live here: anything that knows a role. No product code depends on this crate.
+//!
+//! Tests that need a server are `#[ignore = "needs PostgreSQL"]` or `#[ignore = "needs Redis"]`, so that `cargo test` runs
+//! everywhere; `scripts/test` brings the servers up and runs them too.
+
+mod clock;
+mod database;
+pub mod env;
+mod private_postgres;
+mod private_redis;
+mod process;
+mod redis;
+
+pub use self::{
+    clock::MockClock, database::TestDatabase, private_postgres::PrivatePostgres, private_redis::PrivateRedis,
+    redis::TestRedis,
+};
