@@ -1,1 +1,32 @@
-//! The keys role: workspaces, plans, keys, service keys and usage.
+//! The keys role: workspaces, plans, keys, service keys, usage, and the audit of these.
+//!
+//! A call comes in through [`service`], which parses nothing and decides nothing; `input` parses, `access` decides who
+//! may, the file that is named after the thing does it, and `store` keeps it.
+//!
+//! What does not live here: users and sessions (identity), counting (ratelimit), and whether a key is valid at this
+//! moment (verify decides that from the grant that this role hands out).
+
+mod access;
+mod caller;
+mod config;
+mod drain;
+mod input;
+mod keys;
+mod limits;
+mod page;
+mod plans;
+mod resolve;
+mod retention;
+pub mod service;
+mod service_keys;
+mod store;
+mod usage;
+mod wire;
+mod workspaces;
+
+pub use config::Config;
+pub use service::KeysService;
+
+/// The role's tables, for both databases.
+pub static MIGRATIONS: tollgate_db::Migrations =
+    tollgate_db::migrations!("../../migrations/keys/postgres", "../../migrations/keys/sqlite");

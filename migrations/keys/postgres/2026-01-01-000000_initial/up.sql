@@ -166,7 +166,8 @@ CREATE TABLE idempotency (
     id           BYTEA PRIMARY KEY,
     -- SHA-256 of the request: the same key with another request is a conflict.
     request_hash BYTEA NOT NULL,
-    key_id       UUID NOT NULL REFERENCES keys (id),
+    -- Claimed before the key is made, in the same transaction; hence deferred.
+    key_id       UUID NOT NULL REFERENCES keys (id) DEFERRABLE INITIALLY DEFERRED,
     expires_at   TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);

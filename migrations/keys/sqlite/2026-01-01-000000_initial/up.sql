@@ -164,7 +164,8 @@ CREATE TABLE idempotency (
     id           BLOB PRIMARY KEY,
     -- SHA-256 of the request: the same key with another request is a conflict.
     request_hash BLOB NOT NULL,
-    key_id       BLOB NOT NULL REFERENCES keys (id),
+    -- Claimed before the key is made, in the same transaction; hence deferred.
+    key_id       BLOB NOT NULL REFERENCES keys (id) DEFERRABLE INITIALLY DEFERRED,
     expires_at   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);

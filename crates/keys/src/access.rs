@@ -1,0 +1,171 @@
+//! Who may do what: the standing of a caller in a workspace, and what that standing allows. Pure.
+//!
+//! | | operator, owner, admin | member | service key of the workspace | anyone else |
+//! |---|---|---|---|---|
+//! | read keys | yes | yes | `keys.read` | hidden |
+//! | create a key | yes | yes | `keys.write` | hidden |
+//! | revoke a key | yes | only one that it created | `keys.write` | hidden |
+//! | read usage | yes | yes | `usage.read` | hidden |
+//! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
+//! | read, create and revoke service keys | yes | no | no | hidden |
+//!
+//! *Hidden* answers "not found", so that nobody learns what exists in another's workspace. An operator may do everything
+//! everywhere. Nobody gives away what it does not hold ([`Standing::holds`]): a service key makes no service key, and
+//! one that is made has no permission that its maker lacks.
+
+use tollgate_kernel::{Code, Fault};
+use tollgate_verify::{MemberRole, Permission};
+
+/// What a caller is to a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Operator,
+    Member(MemberRole),
+    /// A live service key of this workspace, with its permissions.
+    ServiceKey(Vec<Permission>),
+    Stranger,
+}
+
+/// What a caller wants to do in a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    ReadKeys,
+    CreateKey,
+    /// `own`: the caller created it.
+    RevokeKey {
+        own: bool,
+    },
+    ReadUsage,
+    ReadPlans,
+    ManageServiceKeys,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    Allowed,
+    /// The caller knows of the workspace, and may not.
+    Forbidden,
+    /// The caller may not know that there is anything.
+    Hidden,
+}
+
+impl Standing {
+    /// Whether this standing allows the action.
+    pub(crate) fn may(&self, action: Action) -> Ruling {
+        let allowed = match self {
+            Self::Stranger => return Ruling::Hidden,
+            Self::Operator | Self::Member(MemberRole::Owner | MemberRole::Admin) => true,
+            Self::Member(MemberRole::Member) => member_may(action),
+            Self::ServiceKey(permissions) => service_key_may(permissions, action),
+        };
+        if allowed { Ruling::Allowed } else { Ruling::Forbidden }
+    }
+
+    /// Refuses what this standing does not allow; `what` is what a stranger is told not to exist.
+    pub(crate) fn require(&self, action: Action, what: &str) -> Result<(), Fault> {
+        match self.may(action) {
+            Ruling::Allowed => Ok(()),
+            Ruling::Forbidden => Err(forbidden()),
+            Ruling::Hidden => Err(Fault::not_found(what)),
+        }
+    }
+
+    /// Whether this standing includes the permission, and so may give it away.
+    pub(crate) fn holds(&self, permission: Permission) -> bool {
+        match self {
+            Self::Operator | Self::Member(MemberRole::Owner | MemberRole::Admin) => true,
+            Self::Member(MemberRole::Member) | Self::Stranger => false,
+            Self::ServiceKey(permissions) => permissions.contains(&permission),
+        }
+    }
+}
+
+fn member_may(action: Action) -> bool {
+    match action {
+        Action::ReadKeys | Action::CreateKey | Action::ReadUsage | Action::ReadPlans => true,
+        Action::RevokeKey { own } => own,
+        Action::ManageServiceKeys => false,
+    }
+}
+
+fn service_key_may(held: &[Permission], action: Action) -> bool {
+    let sufficient: &[Permission] = match action {
+        Action::ReadKeys => &[Permission::KeysRead],
+        Action::CreateKey | Action::RevokeKey { .. } => &[Permission::KeysWrite],
+        Action::ReadUsage => &[Permission::UsageRead],
+        Action::ReadPlans => &[Permission::KeysRead, Permission::KeysWrite],
+        Action::ManageServiceKeys => &[],
+    };
+    sufficient.iter().any(|permission| held.contains(permission))
+}
+
+/// The fault of a caller who knows of the workspace and may not do this in it.
+pub(crate) fn forbidden() -> Fault {
+    Fault::new(Code::Forbidden, "The caller may not do this.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action::*, Permission::*, Ruling::*, *};
+
+    const ACTIONS: [Action; 7] = [
+        ReadKeys,
+        CreateKey,
+        RevokeKey { own: true },
+        RevokeKey { own: false },
+        ReadUsage,
+        ReadPlans,
+        ManageServiceKeys,
+    ];
+
+    #[test]
+    fn the_whole_table() {
+        let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
+        // One letter per action, in the order above: Allowed, Forbidden, Hidden.
+        let table = [
+            (Standing::Operator, "AAAAAAA"),
+            (Standing::Member(MemberRole::Owner), "AAAAAAA"),
+            (Standing::Member(MemberRole::Admin), "AAAAAAA"),
+            (Standing::Member(MemberRole::Member), "AAAFAAF"),
+            (Standing::Stranger, "HHHHHHH"),
+            (service(&[]), "FFFFFFF"),
+            (service(&[KeysVerify]), "FFFFFFF"),
+            (service(&[KeysRead]), "AFFFFAF"),
+            (service(&[KeysWrite]), "FAAAFAF"),
+            (service(&[UsageRead]), "FFFFAFF"),
+            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAAAAAF"),
+        ];
+        for (standing, expected) in table {
+            let rulings: String = ACTIONS
+                .iter()
+                .map(|action| match standing.may(*action) {
+                    Allowed => 'A',
+                    Forbidden => 'F',
+                    Hidden => 'H',
+                })
+                .collect();
+            assert_eq!(rulings, expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_gives_away_what_it_does_not_hold() {
+        let reader = Standing::ServiceKey(vec![KeysRead]);
+        for permission in Permission::ALL {
+            assert!(Standing::Operator.holds(permission));
+            assert!(Standing::Member(MemberRole::Owner).holds(permission));
+            assert!(!Standing::Member(MemberRole::Member).holds(permission));
+            assert!(!Standing::Stranger.holds(permission));
+            assert_eq!(reader.holds(permission), permission == KeysRead);
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_that_there_is_nothing() {
+        let fault = Standing::Stranger.require(ReadKeys, "key").expect_err("refused");
+        assert_eq!(fault.to_string(), Fault::not_found("key").to_string());
+        let fault = Standing::ServiceKey(vec![]).require(ReadKeys, "key").expect_err("refused");
+        assert_eq!(fault.code(), Code::Forbidden);
+    }
+}

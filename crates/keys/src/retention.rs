@@ -1,0 +1,54 @@
+//! What grows with time is kept for a time.
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tollgate_kernel::{Fault, Timestamp};
+
+use crate::{KeysService, config::days, store::Aged};
+
+/// The most pieces of one kind that one run deletes; the rest is for the next run.
+const PIECES_PER_RUN: usize = 1000;
+
+impl KeysService {
+    /// Deletes what is older than it is kept, and says how many rows that were.
+    pub(crate) async fn forget_old(&self) -> Result<u64, Fault> {
+        let mut deleted = 0;
+        for what in Aged::ALL {
+            for _ in 0..PIECES_PER_RUN {
+                let rows = self.store.forget(what, self.kept_since(what)).await? as u64;
+                metrics::counter!("tollgate_keys_retention_deleted_total", "table" => what.as_str())
+                    .increment(rows);
+                deleted += rows;
+                if rows == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn kept_since(&self, what: Aged) -> Timestamp {
+        let now = self.clock.now();
+        match what {
+            Aged::Usage => now - days(self.config.usage_retention_days),
+            Aged::UsageBatches => now - days(self.config.batch_retention_days),
+            Aged::Audit => now - days(self.config.audit_retention_days),
+            // These say themselves until when they are kept.
+            Aged::Idempotency => now,
+        }
+    }
+
+    /// Forgets at every interval until `stop`.
+    pub(crate) async fn keep_forgetting(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(self.config.retention_interval())).await.is_some() {
+            match self.forget_old().await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "deleted what was kept long enough"),
+                Err(fault) => {
+                    let code = fault.code().as_str();
+                    tracing::warn!(code, cause = fault.cause(), "could not delete what is old: {fault}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The role's service: the table of contents of what it does.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tollgate_db::Db;
+use tollgate_kernel::{Clock, Entropy, Fault};
+use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire};
+use tollgate_verify::Changes;
+use tonic::{Request, Response, Status};
+
+use crate::{Config, store::Store};
+
+/// The keys role.
+#[derive(Clone)]
+pub struct KeysService {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) ratelimit: RateLimitHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl KeysService {
+    /// The role over these tables, which are migrated. What turns a yes into a no is published in `changes`.
+    pub fn new(
+        config: Config,
+        db: Db,
+        ratelimit: RateLimitHandle,
+        changes: Changes,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Arc<Self> {
+        let store = Store::new(db, changes, clock.clone(), entropy.clone());
+        Arc::new(Self { config, store, ratelimit, clock, entropy })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Fault> {
+        self.store.ping().await
+    }
+
+    /// Does what is to be done from time to time: drains tallies into usage, and forgets what is old. Returns after
+    /// `stop` is cancelled and the tallies were drained once more.
+    pub async fn run(&self, stop: CancellationToken) {
+        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop));
+    }
+}
+
+impl std::fmt::Debug for KeysService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeysService").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+macro_rules! rpcs {
+    ($($rpc:ident($request:ident) -> $response:ident;)*) => {
+        #[async_trait::async_trait]
+        impl Keys for KeysService {
+            $(
+                #[tracing::instrument(skip_all)]
+                async fn $rpc(
+                    &self,
+                    request: Request<wire::$request>,
+                ) -> Result<Response<wire::$response>, Status> {
+                    // The path form calls the function of the same name that does it, not this one.
+                    KeysService::$rpc(self, request.into_inner()).await.map(Response::new).map_err(to_status)
+                }
+            )*
+        }
+    };
+}
+
+rpcs! {
+    // resolve.rs
+    resolve_key(ResolveKeyRequest) -> ResolveKeyResponse;
+    resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse;
+    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
+    // workspaces.rs
+    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
+    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
+    // plans.rs
+    list_plans(ListPlansRequest) -> ListPlansResponse;
+    // keys.rs
+    create_key(CreateKeyRequest) -> CreateKeyResponse;
+    get_key(GetKeyRequest) -> GetKeyResponse;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    // usage.rs
+    get_usage(GetUsageRequest) -> GetUsageResponse;
+    // service_keys.rs
+    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
+    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
+    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
+}

@@ -1,0 +1,149 @@
+//! The one way to change what people own: [`change!`](change).
+//!
+//! A mutation cannot forget its audit row or its caches, because it cannot be written without them: `change!` takes a
+//! [`Change`], and a `Change` is made only by [`Change::grants`] or [`Change::cuts_off`], which ask for both. No other
+//! file of this folder may open a writing transaction, except for those that keep count ([`super::usage`]) or forget
+//! what is old ([`super::retention`]); a test below reads the sources and holds them to it.
+
+use tollgate_db::DbId;
+use tollgate_kernel::{Fault, Id, IdKind, Timestamp, WorkspaceId};
+use tollgate_verify::Subject;
+
+use super::{Store, rows::AuditRow};
+use crate::caller::Caller;
+
+/// The kind of the ids of audit events: `aud_…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AuditEvent;
+
+impl IdKind for AuditEvent {
+    const PREFIX: &'static str = "aud";
+}
+
+/// Who does what to what, where and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Deed<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) workspace: WorkspaceId,
+    /// `key.create`, …
+    pub(crate) action: &'static str,
+    /// The id of what is acted on.
+    pub(crate) target: String,
+    pub(crate) at: Timestamp,
+}
+
+/// What a mutation says of itself before it may write.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) audit: AuditRow,
+    /// Whose caches it makes wrong.
+    pub(crate) subject: Option<Subject>,
+}
+
+/// What a mutation has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome<T> {
+    /// Something; it is audited.
+    Changed(T),
+    /// Nothing: it was so already.
+    Unchanged(T),
+}
+
+impl Change {
+    /// A change that can only turn a no into a yes: no cache holds a no.
+    pub(crate) fn grants(store: &Store, deed: Deed<'_>) -> Self {
+        Self { audit: deed.row(store), subject: None }
+    }
+
+    /// A change that can turn a yes into a no. Its subject is published after the commit and before [`change!`](change)
+    /// returns.
+    pub(crate) fn cuts_off(store: &Store, subject: Subject, deed: Deed<'_>) -> Self {
+        Self { audit: deed.row(store), subject: Some(subject) }
+    }
+}
+
+impl Deed<'_> {
+    fn row(self, store: &Store) -> AuditRow {
+        AuditRow {
+            id: DbId::from(Id::<AuditEvent>::new(&*store.clock, &*store.entropy)),
+            workspace_id: self.workspace.into(),
+            at: self.at.into(),
+            actor: self.caller.principal.to_string(),
+            session: self.caller.session.map(|id| id.to_string()),
+            ip: self.caller.ip.map(|ip| ip.to_string()),
+            action: self.action,
+            target: self.target,
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    pub(crate) fn is_change(&self) -> bool {
+        matches!(self, Self::Changed(_))
+    }
+}
+
+/// Runs to its end even if whoever waits for it goes away: between the commit and the publication nothing may stop.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, tollgate_db::Error>> + Send + 'static,
+) -> Result<T, Fault> {
+    use tracing::Instrument;
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.map_err(Fault::internal)?.map_err(Fault::from)
+}
+
+/// Changes what people own: `change!(store, change, |c| { …; Outcome::Changed(value) })` gives `Result<Outcome<T>, Fault>`.
+///
+/// In one transaction: the body, and the audit row unless the body gives [`Outcome::Unchanged`]. Then the publication:
+/// also after a failure, since a commit that was not answered may have happened, and also when nothing was changed,
+/// since the one who changed it may have died before it could publish. The body owns what it uses.
+macro_rules! change {
+    ($store:expr, $change:expr, |$c:ident| $body:expr) => {{
+        let (db, changes) = ($store.db.clone(), $store.changes.clone());
+        let $crate::store::change::Change { audit, subject } = $change;
+        $crate::store::change::to_the_end(async move {
+            let result = tollgate_db::tx_db!(db, |$c| {
+                let outcome = $body;
+                if $crate::store::change::Outcome::is_change(&outcome) {
+                    let event =
+                        diesel::insert_into($crate::store::schema::audit_events::table).values(&audit);
+                    diesel_async::RunQueryDsl::execute(event, $c).await?;
+                }
+                Ok::<_, tollgate_db::Error>(outcome)
+            });
+            if let Some(subject) = subject {
+                changes.publish(subject);
+            }
+            result
+        })
+        .await
+    }};
+}
+
+pub(crate) use change;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// May write without [`super::change`], and why.
+    const EXEMPT: [&str; 3] = ["change.rs", "usage.rs", "retention.rs"];
+
+    #[test]
+    fn no_other_file_writes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+        let mut seen = 0;
+        for entry in fs::read_dir(folder).expect("the folder of this file") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            let text = fs::read_to_string(&path).expect("a source");
+            seen += 1;
+            if !EXEMPT.contains(&name) && !name.ends_with("tests.rs") {
+                for writing in ["tx_db!", "write_db!", ".writer()"] {
+                    assert!(!text.contains(writing), "{name} uses {writing}: use change! instead");
+                }
+            }
+        }
+        assert!(seen > EXEMPT.len(), "the folder was not found");
+    }
+}

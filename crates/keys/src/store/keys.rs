@@ -1,0 +1,175 @@
+//! Keys and their secrets.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tollgate_db::{DbId, DbTime, read_db};
+use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
+use tollgate_verify::Environment;
+
+use super::{
+    Change, Outcome, Store,
+    change::change,
+    rows::{IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState},
+    schema::{idempotency, keys, last_used, plans, secrets, workspaces},
+};
+use crate::page::Page;
+
+/// What came of a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Created {
+    New,
+    /// The same request had made this key before.
+    Before(DbId),
+    /// Another request was made with the same idempotency key.
+    Mismatch,
+}
+
+/// What a list of keys is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyFilter {
+    pub(crate) status: Option<KeyStatus>,
+    pub(crate) environment: Option<Environment>,
+    /// In lower case.
+    pub(crate) name_part: Option<String>,
+}
+
+/// A key has one status: the first of these that it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyStatus {
+    Revoked,
+    Expired,
+    Disabled,
+    Active,
+}
+
+impl Store {
+    /// The key with its first secret. With an idempotency row: unless that says that it was made before.
+    pub(crate) async fn key_insert(
+        &self,
+        change: Change,
+        key: KeyRow,
+        secret: SecretRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
+        let outcome = change!(self, change, |c| {
+            let mut before = None;
+            if let Some(once) = &once {
+                // Claimed first: of those who race, one inserts, and the others wait here and then read what it made.
+                let stale =
+                    idempotency::table.find(&once.id).filter(idempotency::expires_at.le(key.created_at));
+                diesel::delete(stale).execute(c).await?;
+                let claim = diesel::insert_into(idempotency::table).values(once).on_conflict_do_nothing();
+                if claim.execute(c).await? == 0 {
+                    let row = idempotency::table.find(&once.id);
+                    let (hash, id): (Vec<u8>, DbId) =
+                        row.select((idempotency::request_hash, idempotency::key_id)).first(c).await?;
+                    before =
+                        Some(if hash == once.request_hash { Created::Before(id) } else { Created::Mismatch });
+                }
+            }
+            if let Some(before) = before {
+                Outcome::Unchanged(before)
+            } else {
+                diesel::insert_into(keys::table).values(&key).execute(c).await?;
+                diesel::insert_into(secrets::table).values(&secret).execute(c).await?;
+                Outcome::Changed(Created::New)
+            }
+        })?;
+        let (Outcome::Changed(created) | Outcome::Unchanged(created)) = outcome;
+        Ok(created)
+    }
+
+    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyRecord>, Fault> {
+        Ok(read_db!(self.db, |c| keys::table
+            .inner_join(plans::table)
+            .left_join(last_used::table)
+            .filter(keys::id.eq(DbId::from(id)))
+            .select((KeyRow::as_select(), PlanRow::as_select(), last_used::at.nullable()))
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    /// Newest first.
+    pub(crate) async fn keys_in(
+        &self,
+        workspace: WorkspaceId,
+        filter: &KeyFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<KeyRecord>, Fault> {
+        let now = DbTime(now);
+        let name_pattern = filter.name_part.as_deref().map(like_pattern);
+        Ok(read_db!(self.db, |c| {
+            let mut query = keys::table
+                .inner_join(plans::table)
+                .left_join(last_used::table)
+                .filter(keys::workspace_id.eq(DbId::from(workspace)))
+                .order(keys::id.desc())
+                .limit(page.rows())
+                .select((KeyRow::as_select(), PlanRow::as_select(), last_used::at.nullable()))
+                .into_boxed();
+            if let Some(after) = page.after {
+                query = query.filter(keys::id.lt(after));
+            }
+            if let Some(environment) = filter.environment {
+                query = query.filter(keys::environment.eq(environment.as_str()));
+            }
+            if let Some(pattern) = &name_pattern {
+                query = query.filter(keys::name_folded.like(pattern).escape('\\'));
+            }
+            let (live, unexpired) =
+                (keys::revoked_at.is_null(), keys::expires_at.is_null().or(keys::expires_at.gt(now)));
+            query = match filter.status {
+                None => query,
+                Some(KeyStatus::Revoked) => query.filter(keys::revoked_at.is_not_null()),
+                Some(KeyStatus::Expired) => query.filter(live).filter(keys::expires_at.le(now)),
+                Some(KeyStatus::Disabled) => {
+                    query.filter(live).filter(unexpired).filter(keys::enabled.eq(false))
+                }
+                Some(KeyStatus::Active) => {
+                    query.filter(live).filter(unexpired).filter(keys::enabled.eq(true))
+                }
+            };
+            query.load(c).await
+        })?)
+    }
+
+    /// Unchanged if it is revoked already; the time of the first revocation stays.
+    pub(crate) async fn key_revoke(&self, change: Change, id: KeyId, at: Timestamp) -> Result<(), Fault> {
+        change!(self, change, |c| {
+            let live = keys::table.find(DbId::from(id)).filter(keys::revoked_at.is_null());
+            let revoked = diesel::update(live).set(keys::revoked_at.eq(DbTime(at))).execute(c).await?;
+            if revoked == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
+        })?;
+        Ok(())
+    }
+
+    pub(crate) async fn key_by_public_id(&self, public_id: &str) -> Result<Option<ResolvedKey>, Fault> {
+        Ok(read_db!(self.db, |c| secrets::table
+            .inner_join(keys::table.inner_join(plans::table).inner_join(workspaces::table))
+            .filter(secrets::public_id.eq(public_id))
+            .select((
+                SecretState::as_select(),
+                KeyRow::as_select(),
+                PlanRow::as_select(),
+                workspaces::enabled
+            ))
+            .first(c)
+            .await
+            .optional())?)
+    }
+}
+
+/// A pattern that finds the part anywhere, and takes it literally.
+fn like_pattern(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in part.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
+}

@@ -1,0 +1,86 @@
+//! Forgetting what is old, a bounded piece at a time, so that no statement holds its locks for long.
+//!
+//! These writes change nothing that people own, so they go past [`super::change`].
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tollgate_db::{DbTime, write_db};
+use tollgate_kernel::{Fault, Timestamp};
+
+use super::{
+    Store,
+    schema::{audit_events, idempotency, usage, usage_batches},
+};
+
+// Diesel wants another name for a table in a subquery of itself.
+diesel::alias! {
+    const old_batches: Alias<OldBatches> = usage_batches as old_batches;
+    const old_events: Alias<OldEvents> = audit_events as old_events;
+    const old_retries: Alias<OldRetries> = idempotency as old_retries;
+}
+
+/// Rows per statement.
+const PIECE: i64 = 1000;
+
+/// What grows with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aged {
+    Usage,
+    UsageBatches,
+    Audit,
+    Idempotency,
+}
+
+impl Aged {
+    pub(crate) const ALL: [Self; 4] = [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency];
+
+    /// The table's name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::UsageBatches => "usage_batches",
+            Self::Audit => "audit_events",
+            Self::Idempotency => "idempotency",
+        }
+    }
+}
+
+impl Store {
+    /// Deletes one piece of what is older, and says how many rows that were; none: there is nothing older.
+    pub(crate) async fn forget(&self, what: Aged, before: Timestamp) -> Result<usize, Fault> {
+        let before = DbTime(before);
+        let deleted = match what {
+            Aged::Usage => return self.forget_usage(before.0.timestamp().div_euclid(60)).await,
+            Aged::UsageBatches => write_db!(self.db, |c| {
+                let old = old_batches.select(old_batches.field(usage_batches::id));
+                let old = old.filter(old_batches.field(usage_batches::applied_at).lt(before)).limit(PIECE);
+                diesel::delete(usage_batches::table.filter(usage_batches::id.eq_any(old))).execute(c).await
+            }),
+            Aged::Audit => write_db!(self.db, |c| {
+                let old = old_events.select(old_events.field(audit_events::id));
+                let old = old.filter(old_events.field(audit_events::at).lt(before)).limit(PIECE);
+                diesel::delete(audit_events::table.filter(audit_events::id.eq_any(old))).execute(c).await
+            }),
+            Aged::Idempotency => write_db!(self.db, |c| {
+                let old = old_retries.select(old_retries.field(idempotency::id));
+                let old = old.filter(old_retries.field(idempotency::expires_at).lt(before)).limit(PIECE);
+                diesel::delete(idempotency::table.filter(idempotency::id.eq_any(old))).execute(c).await
+            }),
+        };
+        Ok(deleted?)
+    }
+
+    /// A piece of usage is its oldest minute.
+    async fn forget_usage(&self, before: i64) -> Result<usize, Fault> {
+        Ok(write_db!(self.db, |c| {
+            let oldest = usage::table.select(diesel::dsl::min(usage::minute));
+            let oldest: Option<i64> = oldest.filter(usage::minute.lt(before)).first(c).await?;
+            match oldest {
+                Some(minute) => {
+                    diesel::delete(usage::table.filter(usage::minute.eq(minute))).execute(c).await
+                }
+                None => Ok(0),
+            }
+        })?)
+    }
+}

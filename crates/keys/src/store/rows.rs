@@ -1,0 +1,151 @@
+//! Rows as they are read and written.
+
+use diesel::{Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
+use serde::Deserialize;
+use tollgate_db::{DbId, DbJson, DbList, DbTime};
+use tollgate_kernel::{Fault, Timestamp};
+use tollgate_verify::{Environment, Permission, UnknownWord};
+
+use super::schema::{audit_events, idempotency, keys, members, plans, secrets, service_keys, workspaces};
+use crate::limits::Limit;
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = workspaces, check_for_backend(Pg, Sqlite))]
+pub(crate) struct WorkspaceRow {
+    pub(crate) id: DbId,
+    pub(crate) name: String,
+    pub(crate) personal_owner: Option<DbId>,
+    pub(crate) enabled: bool,
+    pub(crate) created_at: DbTime,
+}
+
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = members)]
+pub(crate) struct MemberRow {
+    pub(crate) workspace_id: DbId,
+    pub(crate) user_id: DbId,
+    pub(crate) role: &'static str,
+    pub(crate) created_at: DbTime,
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = plans, check_for_backend(Pg, Sqlite))]
+pub(crate) struct PlanRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) name: String,
+    pub(crate) limits: DbJson,
+    pub(crate) scopes: DbList,
+    pub(crate) created_at: DbTime,
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = keys, check_for_backend(Pg, Sqlite))]
+pub(crate) struct KeyRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) plan_id: DbId,
+    pub(crate) name: String,
+    pub(crate) name_folded: String,
+    pub(crate) environment: String,
+    pub(crate) start: String,
+    pub(crate) scopes: DbList,
+    pub(crate) limits: DbJson,
+    pub(crate) allowed_ips: DbList,
+    pub(crate) metadata: DbJson,
+    pub(crate) enabled: bool,
+    pub(crate) expires_at: Option<DbTime>,
+    pub(crate) revoked_at: Option<DbTime>,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DbTime,
+}
+
+/// A key, its plan, and when it was used last.
+pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<DbTime>);
+
+/// What resolving a key reads: of its secret, itself, its plan, and whether its workspace is enabled.
+pub(crate) type ResolvedKey = (SecretState, KeyRow, PlanRow, bool);
+
+#[derive(Clone, Queryable, Selectable)]
+#[diesel(table_name = secrets, check_for_backend(Pg, Sqlite))]
+pub(crate) struct SecretState {
+    pub(crate) digest: Vec<u8>,
+    pub(crate) retired_at: Option<DbTime>,
+}
+
+#[derive(Clone, Insertable)]
+#[diesel(table_name = secrets)]
+pub(crate) struct SecretRow {
+    pub(crate) id: DbId,
+    pub(crate) key_id: DbId,
+    pub(crate) public_id: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) created_at: DbTime,
+}
+
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = service_keys, check_for_backend(Pg, Sqlite))]
+pub(crate) struct ServiceKeyRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) name: String,
+    pub(crate) public_id: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) start: String,
+    pub(crate) permissions: DbList,
+    pub(crate) expires_at: Option<DbTime>,
+    pub(crate) revoked_at: Option<DbTime>,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DbTime,
+}
+
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = audit_events)]
+pub(crate) struct AuditRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) at: DbTime,
+    pub(crate) actor: String,
+    pub(crate) session: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) action: &'static str,
+    pub(crate) target: String,
+}
+
+/// A create that may be asked for again.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = idempotency)]
+pub(crate) struct IdempotencyRow {
+    pub(crate) id: Vec<u8>,
+    pub(crate) request_hash: Vec<u8>,
+    pub(crate) key_id: DbId,
+    pub(crate) expires_at: DbTime,
+}
+
+impl KeyRow {
+    pub(crate) fn environment(&self) -> Result<Environment, Fault> {
+        self.environment.parse().map_err(|error: UnknownWord| Fault::internal(error))
+    }
+}
+
+impl ServiceKeyRow {
+    /// Neither revoked nor expired.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at.0)
+    }
+
+    pub(crate) fn permissions(&self) -> Result<Vec<Permission>, Fault> {
+        let words = self.permissions.0.iter();
+        words.map(|word| word.parse().map_err(|error: UnknownWord| Fault::internal(error))).collect()
+    }
+}
+
+/// Limits for a column.
+pub(crate) fn limits_to_json(limits: &[Limit]) -> DbJson {
+    DbJson(serde_json::to_value(limits).expect("limits are numbers and texts"))
+}
+
+/// Limits from a column.
+pub(crate) fn limits_from_json(json: &DbJson) -> Result<Vec<Limit>, Fault> {
+    Vec::<Limit>::deserialize(&json.0).map_err(Fault::internal)
+}

@@ -1,0 +1,166 @@
+//! The tables of `migrations/keys`, as diesel sees them. The migrations say what each column means.
+//!
+//! `Time` is called `Instant` here: `table!` takes a column of a type with that name for diesel's own.
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    workspaces (id) {
+        id -> Id,
+        name -> Text,
+        personal_owner -> Nullable<Id>,
+        enabled -> Bool,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    members (workspace_id, user_id) {
+        workspace_id -> Id,
+        user_id -> Id,
+        role -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Json, List, Time as Instant};
+
+    plans (id) {
+        id -> Id,
+        workspace_id -> Id,
+        name -> Text,
+        limits -> Json,
+        scopes -> List,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Json, List, Time as Instant};
+
+    keys (id) {
+        id -> Id,
+        workspace_id -> Id,
+        plan_id -> Id,
+        name -> Text,
+        name_folded -> Text,
+        environment -> Text,
+        start -> Text,
+        scopes -> List,
+        limits -> Json,
+        allowed_ips -> List,
+        metadata -> Json,
+        enabled -> Bool,
+        expires_at -> Nullable<Instant>,
+        revoked_at -> Nullable<Instant>,
+        created_by -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    secrets (id) {
+        id -> Id,
+        key_id -> Id,
+        public_id -> Text,
+        digest -> Binary,
+        created_at -> Instant,
+        retired_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, List, Time as Instant};
+
+    service_keys (id) {
+        id -> Id,
+        workspace_id -> Id,
+        name -> Text,
+        public_id -> Text,
+        digest -> Binary,
+        start -> Text,
+        permissions -> List,
+        expires_at -> Nullable<Instant>,
+        revoked_at -> Nullable<Instant>,
+        created_by -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    usage (partition, subject, minute, code) {
+        partition -> Text,
+        subject -> Text,
+        minute -> BigInt,
+        code -> Text,
+        count -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::Time as Instant;
+
+    usage_batches (id) {
+        id -> Text,
+        applied_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    last_used (key_id) {
+        key_id -> Id,
+        at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    audit_events (id) {
+        id -> Id,
+        workspace_id -> Id,
+        at -> Instant,
+        actor -> Text,
+        session -> Nullable<Text>,
+        ip -> Nullable<Text>,
+        action -> Text,
+        target -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    idempotency (id) {
+        id -> Binary,
+        request_hash -> Binary,
+        key_id -> Id,
+        expires_at -> Instant,
+    }
+}
+
+diesel::joinable!(members -> workspaces (workspace_id));
+diesel::joinable!(keys -> workspaces (workspace_id));
+diesel::joinable!(keys -> plans (plan_id));
+diesel::joinable!(secrets -> keys (key_id));
+diesel::joinable!(last_used -> keys (key_id));
+
+diesel::allow_tables_to_appear_in_same_query!(workspaces, members, plans, keys, secrets, last_used);

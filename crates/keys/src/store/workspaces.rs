@@ -1,0 +1,142 @@
+//! Workspaces, who is in them, and their plans.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tollgate_db::{DbId, read_db};
+use tollgate_kernel::{Fault, PlanId, UserId, WorkspaceId};
+use tollgate_verify::{MemberRole, UnknownWord};
+
+use super::{
+    Change, Outcome, Store,
+    change::change,
+    rows::{MemberRow, PlanRow, WorkspaceRow},
+    schema::{members, plans, workspaces},
+};
+use crate::page::Page;
+
+impl Store {
+    pub(crate) async fn workspace_exists(&self, id: WorkspaceId) -> Result<bool, Fault> {
+        let found: Option<DbId> = read_db!(self.db, |c| workspaces::table
+            .find(DbId::from(id))
+            .select(workspaces::id)
+            .first(c)
+            .await
+            .optional())?;
+        Ok(found.is_some())
+    }
+
+    pub(crate) async fn workspace_personal(&self, owner: UserId) -> Result<Option<WorkspaceRow>, Fault> {
+        Ok(read_db!(self.db, |c| workspaces::table
+            .filter(workspaces::personal_owner.eq(DbId::from(owner)))
+            .select(WorkspaceRow::as_select())
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    /// Unchanged if the owner has a personal workspace already: of those who race, one makes it.
+    pub(crate) async fn workspace_insert(
+        &self,
+        change: Change,
+        workspace: WorkspaceRow,
+        owner: MemberRow,
+        starting_plans: Vec<PlanRow>,
+    ) -> Result<Outcome<()>, Fault> {
+        change!(self, change, |c| {
+            let made = diesel::insert_into(workspaces::table)
+                .values(&workspace)
+                .on_conflict(workspaces::personal_owner)
+                .do_nothing()
+                .execute(c)
+                .await?;
+            if made == 0 {
+                Outcome::Unchanged(())
+            } else {
+                diesel::insert_into(members::table).values(&owner).execute(c).await?;
+                for plan in &starting_plans {
+                    diesel::insert_into(plans::table).values(plan).execute(c).await?;
+                }
+                Outcome::Changed(())
+            }
+        })
+    }
+
+    /// Newest first.
+    pub(crate) async fn workspaces_of(
+        &self,
+        user: UserId,
+        page: Page,
+    ) -> Result<Vec<(WorkspaceRow, String)>, Fault> {
+        Ok(read_db!(self.db, |c| {
+            let mut query = members::table
+                .inner_join(workspaces::table)
+                .filter(members::user_id.eq(DbId::from(user)))
+                .order(members::workspace_id.desc())
+                .limit(page.rows())
+                .select((WorkspaceRow::as_select(), members::role))
+                .into_boxed();
+            if let Some(after) = page.after {
+                query = query.filter(members::workspace_id.lt(after));
+            }
+            query.load(c).await
+        })?)
+    }
+
+    pub(crate) async fn member_role(
+        &self,
+        workspace: WorkspaceId,
+        user: UserId,
+    ) -> Result<Option<MemberRole>, Fault> {
+        let role: Option<String> = read_db!(self.db, |c| members::table
+            .find((DbId::from(workspace), DbId::from(user)))
+            .select(members::role)
+            .first(c)
+            .await
+            .optional())?;
+        role.map(|word| word.parse().map_err(|error: UnknownWord| Fault::internal(error))).transpose()
+    }
+
+    /// In the order of their making.
+    pub(crate) async fn plans_in(&self, workspace: WorkspaceId, page: Page) -> Result<Vec<PlanRow>, Fault> {
+        Ok(read_db!(self.db, |c| {
+            let mut query = plans::table
+                .filter(plans::workspace_id.eq(DbId::from(workspace)))
+                .order(plans::id)
+                .limit(page.rows())
+                .select(PlanRow::as_select())
+                .into_boxed();
+            if let Some(after) = page.after {
+                query = query.filter(plans::id.gt(after));
+            }
+            query.load(c).await
+        })?)
+    }
+
+    pub(crate) async fn plan_by_id(
+        &self,
+        workspace: WorkspaceId,
+        id: PlanId,
+    ) -> Result<Option<PlanRow>, Fault> {
+        Ok(read_db!(self.db, |c| plans::table
+            .find(DbId::from(id))
+            .filter(plans::workspace_id.eq(DbId::from(workspace)))
+            .select(PlanRow::as_select())
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    pub(crate) async fn plan_by_name(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Option<PlanRow>, Fault> {
+        Ok(read_db!(self.db, |c| plans::table
+            .filter(plans::workspace_id.eq(DbId::from(workspace)))
+            .filter(plans::name.eq(name))
+            .select(PlanRow::as_select())
+            .first(c)
+            .await
+            .optional())?)
+    }
+}

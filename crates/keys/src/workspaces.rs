@@ -1,0 +1,116 @@
+//! Workspaces: the personal one, made on first need; and what a caller is to a workspace.
+
+use tollgate_kernel::{Fault, UserId, WorkspaceId};
+use tollgate_proto::keys as wire;
+use tollgate_verify::MemberRole;
+
+use crate::{
+    KeysService,
+    access::{Standing, forbidden},
+    caller::{Caller, Principal, nobody},
+    input::Problems,
+    page::Page,
+    plans::starting_plans,
+    store::{Change, Deed, MemberRow, WorkspaceRow},
+    wire as messages,
+};
+
+impl KeysService {
+    pub(crate) async fn ensure_personal_workspace(
+        &self,
+        message: wire::EnsurePersonalWorkspaceRequest,
+    ) -> Result<wire::EnsurePersonalWorkspaceResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        // A machine has no workspace of its own making.
+        let Principal::User { id, .. } = caller.principal else { return Err(forbidden()) };
+        let row = self.personal_workspace(&caller, id).await?;
+        let workspace = messages::workspace(row, MemberRole::Owner.to_string());
+        Ok(wire::EnsurePersonalWorkspaceResponse { workspace: Some(workspace) })
+    }
+
+    pub(crate) async fn list_workspaces(
+        &self,
+        message: wire::ListWorkspacesRequest,
+    ) -> Result<wire::ListWorkspacesResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let mut problems = Problems::default();
+        let page = Page::parse(message.page.as_ref(), &mut problems);
+        problems.check()?;
+        // Only people are members.
+        let Principal::User { id, .. } = caller.principal else { return Err(forbidden()) };
+        let rows = self.store.workspaces_of(id, page).await?;
+        let (rows, next_cursor) = page.cut(rows, |(workspace, _)| workspace.id);
+        let workspaces = rows.into_iter().map(|(row, role)| messages::workspace(row, role)).collect();
+        Ok(wire::ListWorkspacesResponse { workspaces, next_cursor })
+    }
+
+    /// The workspace that a request is about, and what the caller is to it. Named: that one, if the caller may know of
+    /// it. Else the caller's own: a user's personal one, a service key's.
+    pub(crate) async fn workspace_of(
+        &self,
+        caller: &Caller,
+        named: Option<WorkspaceId>,
+    ) -> Result<(WorkspaceId, Standing), Fault> {
+        if let Some(id) = named {
+            let standing = self.standing(caller, id).await?;
+            let known = match standing {
+                Standing::Stranger => false,
+                Standing::Operator => self.store.workspace_exists(id).await?,
+                Standing::Member(_) | Standing::ServiceKey(_) => true,
+            };
+            return if known { Ok((id, standing)) } else { Err(Fault::not_found("workspace")) };
+        }
+        let id = match caller.principal {
+            Principal::User { id, .. } => self.personal_workspace(caller, id).await?.id.typed(),
+            Principal::ServiceKey(id) => {
+                self.store.service_key_by_id(id).await?.ok_or_else(nobody)?.workspace_id.typed()
+            }
+        };
+        Ok((id, self.standing(caller, id).await?))
+    }
+
+    /// What the caller is to this workspace. A service key that is revoked or expired since the edge let it in is nobody.
+    pub(crate) async fn standing(&self, caller: &Caller, workspace: WorkspaceId) -> Result<Standing, Fault> {
+        match caller.principal {
+            Principal::User { operator: true, .. } => Ok(Standing::Operator),
+            Principal::User { id, operator: false } => {
+                let role = self.store.member_role(workspace, id).await?;
+                Ok(role.map_or(Standing::Stranger, Standing::Member))
+            }
+            Principal::ServiceKey(id) => {
+                let key = self.store.service_key_by_id(id).await?;
+                let key = key.filter(|key| key.is_live(self.clock.now())).ok_or_else(nobody)?;
+                let here = key.workspace_id.typed() == workspace;
+                if here { Ok(Standing::ServiceKey(key.permissions()?)) } else { Ok(Standing::Stranger) }
+            }
+        }
+    }
+
+    /// The user's personal workspace; made, with its starting plans, if it is not there yet.
+    async fn personal_workspace(&self, caller: &Caller, owner: UserId) -> Result<WorkspaceRow, Fault> {
+        if let Some(row) = self.store.workspace_personal(owner).await? {
+            return Ok(row);
+        }
+        let (id, now) = (WorkspaceId::new(&*self.clock, &*self.entropy), self.clock.now());
+        let workspace = WorkspaceRow {
+            id: id.into(),
+            name: "Personal".to_owned(),
+            personal_owner: Some(owner.into()),
+            enabled: true,
+            created_at: now.into(),
+        };
+        let member = MemberRow {
+            workspace_id: id.into(),
+            user_id: owner.into(),
+            role: MemberRole::Owner.as_str(),
+            created_at: now.into(),
+        };
+        let deed =
+            Deed { caller, workspace: id, action: "workspace.create", target: id.to_string(), at: now };
+        let plans = starting_plans(id, &*self.clock, &*self.entropy);
+        self.store.workspace_insert(Change::grants(&self.store, deed), workspace, member, plans).await?;
+        // Read again: another call may have been first.
+        let row = self.store.workspace_personal(owner).await?;
+        row.ok_or_else(|| Fault::internal("the personal workspace that was just made is not there"))
+    }
+}
