@@ -96,7 +96,7 @@ where
         }
         self.counted.misses.increment(1);
         for _ in 0..ATTEMPTS {
-            let landed = self.flights.join(key, || self.read(key, read())).await;
+            let landed = self.flights.join(key, || self.read(key, &read)).await;
             // Read after this call came: as good as if there were no cache.
             let fresh = landed.number > arrived;
             match landed.answer {
@@ -112,10 +112,13 @@ where
         Err(Fault::unavailable("the record changes faster than it can be read"))
     }
 
-    async fn read(&self, key: &K, reading: impl Future<Output = Result<Option<V>, Fault>>) -> Answer<V> {
+    async fn read<F>(&self, key: &K, read: impl Fn() -> F) -> Answer<V>
+    where
+        F: Future<Output = Result<Option<V>, Fault>>,
+    {
         // Both before the reading begins: a change that comes meanwhile counts as later.
         let (since, at) = (self.changes.sequence(), self.clock.now());
-        match reading.await {
+        match read().await {
             Ok(Some(value)) => {
                 let subjects = value.subjects();
                 let value = Arc::new(value);
@@ -182,3 +185,6 @@ fn same(fault: &Fault) -> Fault {
         None => again,
     }
 }
+
+#[cfg(test)]
+mod tests;

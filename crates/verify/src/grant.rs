@@ -135,3 +135,6 @@ impl ServiceGrant {
         self.expires_at.is_none_or(|at| now < at)
     }
 }
+
+#[cfg(test)]
+mod tests;

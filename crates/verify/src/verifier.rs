@@ -250,3 +250,10 @@ impl Follows for KeySet {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod stand_ins;
+#[cfg(test)]
+mod tests;

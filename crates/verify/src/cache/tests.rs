@@ -1,0 +1,191 @@
+//! What is held, for how long, and what it takes to be asked for again.
+
+use std::{collections::HashMap, future::ready, sync::Mutex};
+
+use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use tollgate_kernel::{Code, UserId};
+use tollgate_testkit::MockClock;
+use uuid::Uuid;
+
+use super::*;
+
+/// A record that depends on one user.
+#[derive(Debug, PartialEq)]
+struct Record(u128);
+
+fn user(number: u128) -> Subject {
+    Subject::User(UserId::from_uuid(Uuid::from_u128(number)))
+}
+
+impl Follows for Record {
+    fn subjects(&self) -> Vec<Subject> {
+        vec![user(self.0)]
+    }
+}
+
+struct Fixture {
+    cache: Cache<u128, Record>,
+    changes: Changes,
+    clock: Arc<MockClock>,
+    reads: AtomicU64,
+}
+
+impl Fixture {
+    fn new(capacity: usize, changes: Changes) -> Self {
+        let clock = MockClock::new();
+        let cache = Cache::new("test", capacity, changes.clone(), clock.clone());
+        Self { cache, changes, clock, reads: AtomicU64::new(0) }
+    }
+
+    /// Gets the record and says whether that took reading it.
+    async fn reads(&self, key: u128, max_age: Option<Duration>) -> bool {
+        let before = self.reads.load(Ordering::SeqCst);
+        let read = || {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            ready(Ok(Some(Record(key))))
+        };
+        let record = self.cache.get(&key, max_age, read).await.expect("read");
+        assert_eq!(record.as_deref(), Some(&Record(key)));
+        self.reads.load(Ordering::SeqCst) > before
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_read_once_until_it_changes() {
+    let it = Fixture::new(10, Changes::new());
+    assert!(it.reads(1, None).await);
+    assert!(!it.reads(1, None).await);
+    it.changes.publish(user(2));
+    assert!(!it.reads(1, None).await, "another one's change");
+    it.changes.publish(user(1));
+    assert!(it.reads(1, None).await);
+    assert!(!it.reads(1, None).await);
+}
+
+#[tokio::test]
+async fn a_record_is_believed_for_its_maximum_age() {
+    let it = Fixture::new(10, Changes::new());
+    let second = Some(Duration::from_secs(1));
+    assert!(it.reads(1, second).await);
+    it.clock.advance(Duration::from_micros(999_999));
+    assert!(!it.reads(1, second).await);
+    it.clock.advance(Duration::from_micros(1));
+    assert!(it.reads(1, second).await);
+    it.clock.turn_back(Duration::from_micros(1));
+    assert!(it.reads(1, second).await, "a clock that was turned back says nothing about the age");
+    it.clock.turn_back(Duration::from_hours(1));
+    assert!(!it.reads(1, None).await, "without a maximum age the clock does not matter");
+}
+
+#[tokio::test]
+async fn a_read_that_takes_longer_than_the_maximum_age_is_an_answer_all_the_same() {
+    let it = Fixture::new(10, Changes::new());
+    let slow = || {
+        it.clock.advance(Duration::from_secs(2));
+        ready(Ok(Some(Record(1))))
+    };
+    let record = it.cache.get(&1, Some(Duration::from_secs(1)), slow).await.expect("read");
+    assert_eq!(record.as_deref(), Some(&Record(1)));
+    assert!(it.reads(1, Some(Duration::from_secs(1))).await, "but it is not held");
+}
+
+#[tokio::test]
+async fn the_capacity_is_a_bound() {
+    let it = Fixture::new(100, Changes::new());
+    for key in 0..10_000 {
+        assert!(it.reads(key, None).await);
+    }
+    assert!(it.cache.entries.len() <= 100);
+    assert!(!it.reads(9_999, None).await, "it does hold something");
+    assert_eq!(it.cache.flights.begun(), 10_000);
+}
+
+#[tokio::test]
+async fn when_changes_are_forgotten_so_is_what_they_might_have_ended() {
+    let it = Fixture::new(10, Changes::remembering(4));
+    assert!(it.reads(1, None).await);
+    for other in 10..14 {
+        it.changes.publish(user(other));
+    }
+    assert!(!it.reads(1, None).await, "all changes are remembered");
+    it.changes.publish(user(14));
+    assert!(it.reads(1, None).await, "one is forgotten, and it might have been of this record");
+    assert!(!it.reads(1, None).await);
+}
+
+#[tokio::test]
+async fn absence_and_faults_are_not_held() {
+    let it = Fixture::new(10, Changes::new());
+    assert_eq!(it.cache.get(&1, None, || ready(Ok(None))).await.expect("read"), None);
+    let down = || ready(Err(Fault::unavailable("down").retry_after(Duration::from_secs(3))));
+    let fault = it.cache.get(&1, None, down).await.expect_err("down");
+    assert_eq!((fault.code(), fault.wait()), (Code::Unavailable, Some(Duration::from_secs(3))));
+    assert_eq!(fault.cause().as_deref(), Some("down"));
+    let wrong = || ready(Err(Fault::invalid("/key", "is wrong")));
+    assert_eq!(it.cache.get(&1, None, wrong).await.expect_err("wrong").violated().len(), 1);
+    assert!(it.reads(1, None).await);
+    assert!(it.cache.get(&1, None, down).await.is_ok(), "what is held needs no reading");
+}
+
+#[tokio::test]
+async fn a_record_that_never_stands_still_is_a_fault_and_not_a_guess() {
+    let it = Fixture::new(10, Changes::new());
+    let racing = || {
+        it.reads.fetch_add(1, Ordering::SeqCst);
+        async {
+            it.changes.publish(user(1));
+            Ok(Some(Record(1)))
+        }
+    };
+    let fault = it.cache.get(&1, None, racing).await.expect_err("never stands still");
+    assert_eq!(fault.code(), Code::Unavailable);
+    assert_eq!(it.reads.load(Ordering::SeqCst), ATTEMPTS as u64);
+}
+
+#[derive(Default)]
+struct Counters(Mutex<HashMap<String, Arc<AtomicU64>>>);
+
+impl Counters {
+    fn count(&self, name: &str) -> u64 {
+        let counters = self.0.lock().expect("whole");
+        counters[&format!("tollgate_verify_cache_{name}_total test")].load(Ordering::SeqCst)
+    }
+}
+
+impl Recorder for Counters {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels: Vec<_> = key.labels().map(metrics::Label::value).collect();
+        let name = format!("{} {}", key.name(), labels.join(","));
+        Counter::from_arc(self.0.lock().expect("whole").entry(name).or_default().clone())
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn hits_misses_and_fences_are_counted() {
+    let counters = Counters::default();
+    let it = metrics::with_local_recorder(&counters, || Fixture::new(10, Changes::new()));
+    it.reads(1, None).await;
+    it.reads(1, None).await;
+    it.reads(1, None).await;
+    let once = AtomicU64::new(0);
+    let raced = || {
+        if once.fetch_add(1, Ordering::SeqCst) == 0 {
+            it.changes.publish(user(2));
+        }
+        ready(Ok(Some(Record(2))))
+    };
+    it.cache.get(&2, None, raced).await.expect("read the second time");
+    assert_eq!(["hits", "misses", "fenced"].map(|name| counters.count(name)), [2, 2, 1]);
+}

@@ -1,0 +1,126 @@
+//! The roles, as far as a verifier asks them: each answer is set by the test, each call is counted, and a call can be held
+//! between reading its answer and giving it, as a slow network would.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+use tollgate_proto::{Identity, Keys, identity, keys};
+use tonic::{Request, Response, Status};
+
+#[derive(Default)]
+pub(super) struct Roles {
+    pub key: Method<keys::ResolveKeyResponse>,
+    pub service_key: Method<keys::ResolveServiceKeyResponse>,
+    pub member: Method<keys::ResolveMemberResponse>,
+    pub session: Method<identity::ResolveSessionResponse>,
+    pub signing_keys: Method<identity::GetSigningKeysResponse>,
+}
+
+pub(super) struct Method<A> {
+    answer: Mutex<Result<A, Status>>,
+    calls: AtomicUsize,
+    /// How many of the next calls are held.
+    held: AtomicUsize,
+    /// A held call has read its answer.
+    pub read: Notify,
+    /// Lets one held call go.
+    pub release: Notify,
+}
+
+impl<A: Default> Default for Method<A> {
+    fn default() -> Self {
+        Self {
+            answer: Mutex::new(Ok(A::default())),
+            calls: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            read: Notify::new(),
+            release: Notify::new(),
+        }
+    }
+}
+
+impl<A: Clone> Method<A> {
+    pub(super) fn answers(&self, answer: A) {
+        *self.answer.lock().expect("whole") = Ok(answer);
+    }
+
+    pub(super) fn fails(&self, status: Status) {
+        *self.answer.lock().expect("whole") = Err(status);
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn hold_next(&self) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn call(&self) -> Result<Response<A>, Status> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer.lock().expect("whole").clone();
+        let one_less = |held: usize| held.checked_sub(1);
+        if self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            self.read.notify_one();
+            self.release.notified().await;
+        }
+        answer.map(Response::new)
+    }
+}
+
+macro_rules! stand_in {
+    ($service:ident in $package:ident {
+        $($method:ident($request:ident) -> $response:ident = $field:ident;)*
+    } and not {
+        $($other:ident($other_request:ident) -> $other_response:ident;)*
+    }) => {
+        #[async_trait::async_trait]
+        impl $service for Roles {
+            $(async fn $method(
+                &self,
+                _: Request<$package::$request>,
+            ) -> Result<Response<$package::$response>, Status> {
+                self.$field.call().await
+            })*
+
+            $(async fn $other(
+                &self,
+                _: Request<$package::$other_request>,
+            ) -> Result<Response<$package::$other_response>, Status> {
+                Err(Status::unimplemented("a verifier does not ask this"))
+            })*
+        }
+    };
+}
+
+stand_in!(Keys in keys {
+    resolve_key(ResolveKeyRequest) -> ResolveKeyResponse = key;
+    resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse = service_key;
+    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse = member;
+} and not {
+    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
+    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
+    list_plans(ListPlansRequest) -> ListPlansResponse;
+    create_key(CreateKeyRequest) -> CreateKeyResponse;
+    get_key(GetKeyRequest) -> GetKeyResponse;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    get_usage(GetUsageRequest) -> GetUsageResponse;
+    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
+    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
+    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
+});
+
+stand_in!(Identity in identity {
+    resolve_session(ResolveSessionRequest) -> ResolveSessionResponse = session;
+    get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse = signing_keys;
+} and not {
+    signup(SignupRequest) -> SignupResponse;
+    login(LoginRequest) -> LoginResponse;
+    refresh(RefreshRequest) -> RefreshResponse;
+    logout(LogoutRequest) -> LogoutResponse;
+    get_user(GetUserRequest) -> GetUserResponse;
+});
