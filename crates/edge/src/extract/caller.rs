@@ -1,0 +1,35 @@
+//! Who makes a management request: a user by access token, or a service key. Authenticates; the role authorizes.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use tollgate_proto::kernel;
+
+use super::{ClientIp, Presented};
+use crate::{
+    app::App,
+    principal::{self, Principal},
+    problem::Problem,
+};
+
+/// The caller, and where it calls from.
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    ip: ClientIp,
+}
+
+impl Caller {
+    /// The first field of the request to a role.
+    pub(crate) fn to_proto(&self) -> kernel::Caller {
+        principal::caller(self.principal.to_proto(), self.ip.to_string())
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Presented { credential, ip } = Presented::from_request_parts(parts, app).await?;
+        let principal = Principal::authenticate(&credential, &app.verifier).await?;
+        Ok(Self { principal: principal.ok_or_else(Problem::invalid_credential)?, ip })
+    }
+}

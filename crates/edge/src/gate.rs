@@ -1,0 +1,207 @@
+//! The path of a call: 1. resolve the credential, 2. admit the call, 3. count it. First failure wins.
+//!
+//! The same composition answers all doors: the protected routes, `POST /v1/keys/verify`, the forward-auth gate and the Gate
+//! service. What stands here decides and counts; how it is said is for the doors.
+
+use std::{net::IpAddr, sync::Arc};
+
+use tollgate_kernel::{Clock, Fault, WorkspaceId};
+use tollgate_proto::{
+    RateLimitHandle,
+    fault::from_status,
+    ratelimit::{Charge, CheckRequest, CheckResponse, Limit, Tally},
+};
+use tollgate_verify::{
+    Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, TokenRefusal, VerdictCode, Verifier,
+};
+
+use crate::principal::Principal;
+
+/// Resolves, admits and counts.
+pub(crate) struct Gate {
+    pub(crate) verifier: Verifier,
+    pub(crate) ratelimit: RateLimitHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Of each user, on calls by access token.
+    pub(crate) user_limit: Limit,
+}
+
+/// What is asked of a key.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// All of these are required.
+    pub(crate) scopes: Vec<String>,
+    /// Units.
+    pub(crate) cost: u32,
+    /// Where the call comes from.
+    pub(crate) client_ip: Option<IpAddr>,
+    /// Required of the key, if given.
+    pub(crate) environment: Option<Environment>,
+    /// Decide and report; count and charge nothing.
+    pub(crate) dry_run: bool,
+    /// Names the call, so that a retry is not charged again. Empty: none.
+    pub(crate) request_id: String,
+}
+
+impl Default for Question {
+    /// One unit, and nothing required.
+    fn default() -> Self {
+        Self {
+            scopes: Vec::new(),
+            cost: 1,
+            client_ip: None,
+            environment: None,
+            dry_run: false,
+            request_id: String::new(),
+        }
+    }
+}
+
+/// The answer about a key.
+#[derive(Debug)]
+pub(crate) struct KeyVerdict {
+    pub(crate) code: VerdictCode,
+    /// Absent if the key is malformed, unknown or foreign.
+    pub(crate) grant: Option<Arc<Grant>>,
+    /// Absent if the call was refused before it came to counting.
+    pub(crate) count: Option<CheckResponse>,
+}
+
+impl Gate {
+    /// Whether a key may make this call. `asker` is who asks about somebody's key, and is told nothing of a key that is not
+    /// theirs; `None` if the key's own presenter asks.
+    pub(crate) async fn key(
+        &self,
+        key: &str,
+        asker: Option<&Principal>,
+        question: &Question,
+    ) -> Result<KeyVerdict, Fault> {
+        let verdict = self.decide(key, asker, question).await?;
+        metrics::counter!("tollgate_verdicts_total", "kind" => "key", "code" => verdict.code.as_str())
+            .increment(1);
+        Ok(verdict)
+    }
+
+    /// Whether an access token is valid. Counts nothing.
+    pub(crate) async fn token(&self, token: &str) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
+        let verdict = self.verifier.token(token).await?;
+        let code = verdict.as_ref().map_or_else(|refusal| token_code(*refusal), |_| VerdictCode::Valid);
+        metrics::counter!("tollgate_verdicts_total", "kind" => "token", "code" => code.as_str()).increment(1);
+        Ok(verdict)
+    }
+
+    /// Counts one call by access token against its user's limit.
+    pub(crate) async fn count_user(&self, token: &LiveToken) -> Result<CheckResponse, Fault> {
+        let user = token.claims.user_id.to_string();
+        let charge = Charge { limit: Some(self.user_limit.clone()), subject: user.clone(), cost: 1 };
+        self.check(CheckRequest {
+            partition: user.clone(),
+            charges: vec![charge],
+            tally: Some(Tally { subject: user, code: VerdictCode::Valid.as_str().to_owned() }),
+            ..CheckRequest::default()
+        })
+        .await
+    }
+
+    async fn decide(
+        &self,
+        key: &str,
+        asker: Option<&Principal>,
+        question: &Question,
+    ) -> Result<KeyVerdict, Fault> {
+        let Some(key) = PresentedKey::parse(key).filter(|key| key.kind != KeyKind::Service) else {
+            return Ok(KeyVerdict::about_nothing(VerdictCode::Malformed));
+        };
+        let Some(grant) = self.verifier.key(&key).await? else {
+            return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
+        };
+        if let Some(asker) = asker
+            && !self.may_ask(asker, grant.workspace_id).await?
+        {
+            return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
+        }
+        if let Err(code) = grant.admit(&question.demand(), self.clock.now()) {
+            self.tally_refusal(&grant, code, question).await;
+            return Ok(KeyVerdict { code, grant: Some(grant), count: None });
+        }
+        let count = self.count_key(&grant, question).await?;
+        let code = if count.allowed { VerdictCode::Valid } else { VerdictCode::RateLimited };
+        Ok(KeyVerdict { code, grant: Some(grant), count: Some(count) })
+    }
+
+    /// A key's workspace may ask about it: its members, its service keys; and operators.
+    async fn may_ask(&self, asker: &Principal, workspace: WorkspaceId) -> Result<bool, Fault> {
+        match asker {
+            Principal::ServiceKey(grant) => Ok(grant.workspace_id == workspace),
+            Principal::User { operator: true, .. } => Ok(true),
+            Principal::User { user_id, .. } => Ok(self.verifier.member(workspace, *user_id).await?.is_some()),
+        }
+    }
+
+    async fn count_key(&self, grant: &Grant, question: &Question) -> Result<CheckResponse, Fault> {
+        let charges = charges(grant, question.cost)?;
+        self.check(CheckRequest {
+            charges,
+            peek: question.dry_run,
+            request_id: question.request_id.clone(),
+            ..tally(grant, VerdictCode::Valid)
+        })
+        .await
+    }
+
+    /// A refusal stands whether or not it could be counted.
+    async fn tally_refusal(&self, grant: &Grant, code: VerdictCode, question: &Question) {
+        if question.dry_run {
+            return;
+        }
+        if let Err(fault) = self.check(tally(grant, code)).await {
+            tracing::warn!(key = %grant.key_id, code = code.as_str(), ?fault, "a refused call was not tallied");
+        }
+    }
+
+    async fn check(&self, request: CheckRequest) -> Result<CheckResponse, Fault> {
+        let answer = self.ratelimit.check(tonic::Request::new(request)).await;
+        Ok(answer.map_err(from_status)?.into_inner())
+    }
+}
+
+impl Question {
+    fn demand(&self) -> Demand<'_> {
+        Demand { scopes: &self.scopes, client_ip: self.client_ip, environment: self.environment }
+    }
+}
+
+impl KeyVerdict {
+    fn about_nothing(code: VerdictCode) -> Self {
+        Self { code, grant: None, count: None }
+    }
+}
+
+/// The verdict code of a refused token.
+pub(crate) const fn token_code(refusal: TokenRefusal) -> VerdictCode {
+    match refusal {
+        TokenRefusal::Malformed => VerdictCode::Malformed,
+        TokenRefusal::Expired => VerdictCode::Expired,
+        TokenRefusal::Revoked => VerdictCode::Revoked,
+    }
+}
+
+/// One charge per limit of the key.
+fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
+    if let Some(limit) = grant.limits.iter().find(|limit| u64::from(cost) > limit.limit) {
+        let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, limit.limit);
+        return Err(Fault::invalid("/cost", detail));
+    }
+    let subject = grant.key_id.to_string();
+    let charge = |limit: &Limit| Charge { limit: Some(limit.clone()), subject: subject.clone(), cost };
+    Ok(grant.limits.iter().map(charge).collect())
+}
+
+/// A call that is counted in the key's tally and charged to no limit.
+fn tally(grant: &Grant, code: VerdictCode) -> CheckRequest {
+    CheckRequest {
+        partition: grant.workspace_id.to_string(),
+        tally: Some(Tally { subject: grant.key_id.to_string(), code: code.as_str().to_owned() }),
+        ..CheckRequest::default()
+    }
+}

@@ -1,0 +1,181 @@
+//! The turnstile over gRPC: the service `tollgate.gate.v1.Gate`.
+
+use tollgate_kernel::{Code, ExposeSecret, Fault};
+use tollgate_proto::{
+    fault::to_status,
+    gate::{
+        self, AuthorizeRequest, AuthorizeResponse, TokenVerdict, VerifyKeyRequest, VerifyKeyResponse,
+        VerifyTokenRequest, VerifyTokenResponse, authorize_response,
+        gate_server::{Gate, GateServer},
+    },
+    ratelimit,
+    time::to_wire,
+};
+use tollgate_verify::{Environment, LiveToken, TokenRefusal, VerdictCode};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use crate::{
+    app::App,
+    credential::{Credential, Missing},
+    gate::{KeyVerdict, Question, token_code},
+    principal::Principal,
+    question::Asked,
+    routes::verify::{check_may_verify, millis},
+};
+
+/// Largest request, in bytes.
+const MAX_REQUEST: usize = 64 * 1024;
+
+/// Implements `tollgate.gate.v1.Gate`.
+#[derive(Clone)]
+pub struct GateService(App);
+
+/// The service, bounded.
+pub(crate) fn server(app: App) -> GateServer<GateService> {
+    GateServer::new(GateService(app)).max_decoding_message_size(MAX_REQUEST)
+}
+
+#[tonic::async_trait]
+impl Gate for GateService {
+    async fn verify_key(
+        &self,
+        request: Request<VerifyKeyRequest>,
+    ) -> Result<Response<VerifyKeyResponse>, Status> {
+        let caller = self.caller(request.metadata()).await.map_err(to_status)?;
+        let verdict = self.key_verdict(&caller, request.into_inner()).await.map_err(to_status)?;
+        Ok(Response::new(VerifyKeyResponse { verdict: Some(verdict) }))
+    }
+
+    async fn verify_token(
+        &self,
+        request: Request<VerifyTokenRequest>,
+    ) -> Result<Response<VerifyTokenResponse>, Status> {
+        self.caller(request.metadata()).await.map_err(to_status)?;
+        let verdict = self.0.gate.token(&request.into_inner().token).await.map_err(to_status)?;
+        Ok(Response::new(VerifyTokenResponse { verdict: Some(token_verdict(verdict)) }))
+    }
+
+    async fn authorize(
+        &self,
+        request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
+        let caller = self.caller(request.metadata()).await.map_err(to_status)?;
+        let verdict = self.either_verdict(&caller, request.into_inner()).await.map_err(to_status)?;
+        Ok(Response::new(AuthorizeResponse { verdict: Some(verdict) }))
+    }
+}
+
+impl GateService {
+    /// Who asks, if they may.
+    async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, Fault> {
+        let credential = Credential::from_headers(metadata.as_ref())?;
+        let principal = Principal::authenticate(&credential, &self.0.verifier).await?;
+        let principal = principal.ok_or(Missing::Unusable)?;
+        check_may_verify(&self.0, &principal)?;
+        Ok(principal)
+    }
+
+    async fn key_verdict(
+        &self,
+        caller: &Principal,
+        request: VerifyKeyRequest,
+    ) -> Result<gate::Verdict, Fault> {
+        let environment = match request.environment() {
+            gate::Environment::Unspecified => None,
+            gate::Environment::Live => Some(Environment::Live),
+            gate::Environment::Test => Some(Environment::Test),
+        };
+        let question = Question::try_from(Asked {
+            environment,
+            scopes: request.scopes,
+            cost: request.cost,
+            client_ip: request.client_ip,
+            dry_run: request.dry_run,
+            request_id: request.request_id,
+        })?;
+        Ok(self.0.gate.key(&request.key, Some(caller), &question).await?.into())
+    }
+
+    async fn either_verdict(
+        &self,
+        caller: &Principal,
+        request: AuthorizeRequest,
+    ) -> Result<authorize_response::Verdict, Fault> {
+        if let Ok(Credential::Token(token)) = Credential::from_text(&request.credential) {
+            let verdict = self.0.gate.token(token.expose_secret()).await?;
+            return Ok(authorize_response::Verdict::Token(token_verdict(verdict)));
+        }
+        let verdict = self.key_verdict(
+            caller,
+            VerifyKeyRequest {
+                key: request.credential,
+                scopes: request.scopes,
+                cost: request.cost,
+                client_ip: request.client_ip,
+                dry_run: request.dry_run,
+                ..VerifyKeyRequest::default()
+            },
+        );
+        Ok(authorize_response::Verdict::Key(verdict.await?))
+    }
+}
+
+impl From<Missing> for Fault {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Absent => {
+                Self::new(Code::Unauthenticated, "Send a service key as `authorization: Bearer …`.")
+            }
+            Missing::Ambiguous => Self::new(Code::InvalidArgument, "Send one credential, once."),
+            Missing::Unusable => Self::new(Code::Unauthenticated, "The credential is not valid."),
+        }
+    }
+}
+
+impl From<KeyVerdict> for gate::Verdict {
+    fn from(KeyVerdict { code, grant, count }: KeyVerdict) -> Self {
+        let grant = grant.as_deref();
+        let denial = count.as_ref().filter(|count| !count.allowed);
+        let environment = grant.map(|it| gate::Environment::from(it.environment)).unwrap_or_default();
+        Self {
+            valid: code == VerdictCode::Valid,
+            code: gate::Code::from(code).into(),
+            denied_by: denial.and_then(|it| it.denied_by.clone()),
+            retry_after_ms: denial.map(|it| millis(it.retry_after_us)),
+            key_id: grant.map(|it| it.key_id.to_string()),
+            workspace_id: grant.map(|it| it.workspace_id.to_string()),
+            environment: environment.into(),
+            scopes: grant.map(|it| it.scopes.clone()).unwrap_or_default(),
+            metadata_json: grant.map(|it| serde_json::Value::from(it.metadata.clone()).to_string()),
+            expires_at: grant.and_then(|it| it.expires_at).map(to_wire),
+            plan: grant.map(|it| it.plan.clone()),
+            degraded: count.as_ref().is_some_and(|it| it.degraded),
+            limits: count.map(|it| it.limits.into_iter().map(limit_state).collect()).unwrap_or_default(),
+        }
+    }
+}
+
+fn limit_state(state: ratelimit::LimitState) -> gate::LimitState {
+    gate::LimitState {
+        name: state.name,
+        limit: state.limit,
+        remaining: state.remaining,
+        reset_ms: millis(state.reset_us),
+    }
+}
+
+fn token_verdict(verdict: Result<LiveToken, TokenRefusal>) -> TokenVerdict {
+    match verdict {
+        Ok(live) => TokenVerdict {
+            valid: true,
+            code: gate::Code::Valid.into(),
+            user_id: Some(live.claims.user_id.to_string()),
+            session_id: Some(live.claims.session_id.to_string()),
+            operator: live.operator,
+            expires_at: Some(to_wire(live.claims.expires_at)),
+        },
+        Err(refusal) => {
+            TokenVerdict { code: gate::Code::from(token_code(refusal)).into(), ..TokenVerdict::default() }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A question about a key, as HTTP and gRPC ask it, checked. Pure.
+
+use tollgate_kernel::Fault;
+use tollgate_verify::Environment;
+
+use crate::gate::Question;
+
+const MAX_SCOPES: usize = 64;
+const MAX_SCOPE_LENGTH: usize = 100;
+const MAX_COST: u32 = 1024;
+const MAX_REQUEST_ID: usize = 128;
+
+/// A [`Question`] before it is checked.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) scopes: Vec<String>,
+    /// Absent reads as 1.
+    pub(crate) cost: Option<u32>,
+    /// Empty: not known.
+    pub(crate) client_ip: String,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) dry_run: bool,
+    pub(crate) request_id: String,
+}
+
+impl TryFrom<Asked> for Question {
+    type Error = Fault;
+
+    fn try_from(asked: Asked) -> Result<Self, Fault> {
+        if asked.scopes.len() > MAX_SCOPES {
+            return Err(Fault::invalid("/scopes", "must have at most 64 items"));
+        }
+        if let Some(place) = asked.scopes.iter().position(|it| !(1..=MAX_SCOPE_LENGTH).contains(&it.len())) {
+            return Err(Fault::invalid(format!("/scopes/{place}"), "must have 1 to 100 characters"));
+        }
+        if asked.cost.is_some_and(|cost| cost > MAX_COST) {
+            return Err(Fault::invalid("/cost", "must be at most 1024"));
+        }
+        if asked.request_id.chars().count() > MAX_REQUEST_ID {
+            return Err(Fault::invalid("/request_id", "must have at most 128 characters"));
+        }
+        let client_ip = match asked.client_ip.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| Fault::invalid("/client_ip", "is not an IP address"))?),
+        };
+        Ok(Self {
+            scopes: asked.scopes,
+            cost: asked.cost.unwrap_or(1),
+            client_ip,
+            environment: asked.environment,
+            dry_run: asked.dry_run,
+            request_id: asked.request_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_said_is_one_unit_and_nothing_required() {
+        let question = Question::try_from(Asked::default()).expect("fine");
+        assert_eq!(format!("{question:?}"), format!("{:?}", Question::default()));
+    }
+
+    #[test]
+    fn bounds_are_named() {
+        let asked = Asked::default;
+        for (asked, pointer) in [
+            (Asked { scopes: vec!["a".into(); 65], ..asked() }, "/scopes"),
+            (Asked { scopes: vec!["a".into(), String::new()], ..asked() }, "/scopes/1"),
+            (Asked { scopes: vec!["a".repeat(101)], ..asked() }, "/scopes/0"),
+            (Asked { cost: Some(1025), ..asked() }, "/cost"),
+            (Asked { client_ip: "localhost".into(), ..asked() }, "/client_ip"),
+            (Asked { request_id: "x".repeat(129), ..asked() }, "/request_id"),
+        ] {
+            let fault = Question::try_from(asked).expect_err("refused");
+            assert_eq!(fault.violated()[0].pointer, pointer);
+        }
+        let most = Asked {
+            scopes: vec!["a".repeat(100); 64],
+            cost: Some(1024),
+            client_ip: "::1".into(),
+            request_id: "é".repeat(128),
+            ..asked()
+        };
+        assert!(Question::try_from(most).is_ok());
+    }
+}

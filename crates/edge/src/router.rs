@@ -1,0 +1,92 @@
+//! The table of contents: every route, and the layers around them.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
+use tollgate_kernel::Entropy;
+use tollgate_proto::context::ContextLayer;
+use tower::util::option_layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+use crate::{
+    app::App,
+    layers::{bounds, cors, headers, observe},
+    problem::Problem,
+    routes::{
+        auth, docs, gate, health, jwks, keys, me, plans, service_keys, usage, verify, whoami, workspaces,
+    },
+};
+
+/// What clients call.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        // Users and their sessions
+        .routes(routes!(auth::signup))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::logout_all))
+        .routes(routes!(me::get_me))
+        // Workspaces and what is in them
+        .routes(routes!(workspaces::list_workspaces))
+        .routes(routes!(plans::list_plans))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::get_key, keys::revoke_key))
+        .routes(routes!(usage::get_key_usage))
+        .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
+        .routes(routes!(service_keys::revoke_service_key))
+        // The turnstile
+        .routes(routes!(verify::verify_key))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(whoami::whoami_user))
+        .routes(routes!(whoami::whoami_key))
+        // About this API
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::docs))
+        .route("/docs/", get(docs::index))
+        .route("/docs/{file}", get(docs::asset))
+        .routes(routes!(health::readyz))
+}
+
+/// What gateways call. Not for browsers, so never under CORS: the answer to a preflight would pass as a 200 from here.
+pub(crate) fn gateways() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(gate::gate).map(|route| route.fallback(gate::gate)))
+}
+
+/// What must be answered however busy this process is.
+pub(crate) fn unbounded() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(health::livez))
+}
+
+/// All routes with all layers. Of the layers of a router, the last one is the outermost.
+pub(crate) fn router(app: &App, entropy: Arc<dyn Entropy>) -> Router {
+    let bounded = |router: Router<App>| {
+        router
+            .layer(from_fn_with_state(app.clone(), bounds::time))
+            .layer(from_fn_with_state(app.clone(), bounds::concurrency))
+    };
+    let api = Router::from(api())
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
+    let unbounded =
+        Router::from(unbounded()).method_not_allowed_fallback(async || Problem::method_not_allowed());
+
+    bounded(api)
+        .layer(option_layer(cors::layer(&app.config.cors_origins)))
+        .merge(bounded(Router::from(gateways())))
+        .merge(unbounded)
+        .layer(CatchPanicLayer::custom(bounds::panicked))
+        .layer(from_fn(headers::add))
+        .layer(from_fn(observe::observe))
+        .layer(ContextLayer::new(entropy))
+        .with_state(app.clone())
+}

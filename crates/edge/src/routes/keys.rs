@@ -1,0 +1,320 @@
+//! API keys: made, listed, shown, revoked.
+
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
+};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_kernel::{Fault, KeyId};
+use tollgate_proto::keys::{
+    self, CreateKeyRequest, GetKeyRequest, KeyStatus, ListKeysRequest, RevokeKeyRequest,
+};
+use tonic::Request;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    environment::Environment,
+    expiry::days,
+    limit::Limit,
+    list::{list_of, page},
+};
+use crate::{
+    app::App,
+    extract::{Caller, IdempotencyKey, Json, PathId, Query},
+    problem::Problem,
+    wire::{all, instant, object, optional_instant, optional_wire, required},
+};
+
+/// A key to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewKey {
+    /// For people.
+    #[schema(min_length = 1, max_length = 100, example = "CI of the web shop")]
+    name: String,
+    /// What it is for; `live` if it is not given.
+    environment: Option<Environment>,
+    /// The plan whose limits and scopes it has; `basic` if it is not given.
+    #[schema(example = "pln_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    plan_id: Option<String>,
+    /// What it may do; the plan's scopes if none are given. Of `a-z 0-9 _ . : -`, at most 100 characters each.
+    #[schema(max_items = 64, example = json!(["orders.read"]))]
+    scopes: Option<Vec<String>>,
+    /// Limits of its own, beside the plan's.
+    #[schema(max_items = 8)]
+    limits: Option<Vec<Limit>>,
+    /// When it ends by itself. Never, if neither this nor `expires_in_days` is given.
+    expires_at: Option<DateTime<Utc>>,
+    /// The same, in days from now. Not together with `expires_at`.
+    #[schema(minimum = 1, maximum = 36_500, example = 90)]
+    expires_in_days: Option<u32>,
+    /// Networks (CIDR) or addresses that it may be used from; from anywhere if none are given.
+    #[schema(max_items = 32, example = json!(["203.0.113.0/24"]))]
+    allowed_ips: Option<Vec<String>>,
+    /// Anything that is worth knowing when the key is used. Verdicts repeat it. At most 4 KiB of JSON.
+    #[schema(value_type = Option<Object>, example = json!({ "customer": "4711" }))]
+    metadata: Option<Map<String, Value>>,
+    /// Where it is made; the caller's own workspace if it is not given.
+    #[schema(example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    workspace_id: Option<String>,
+}
+
+/// An API key, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Key {
+    /// Names the key.
+    #[schema(example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    id: String,
+    /// The workspace that owns it.
+    #[schema(example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    workspace_id: String,
+    /// For people.
+    #[schema(example = "CI of the web shop")]
+    name: String,
+    /// What it is for.
+    environment: Environment,
+    /// The plan whose limits and scopes it has.
+    #[schema(example = "pln_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    plan_id: String,
+    /// How it begins: enough to recognize it, not enough to use it.
+    #[schema(example = "tg_live_7Gk2")]
+    start: String,
+    /// Its own scopes; if it has none, the plan's are in force.
+    scopes: Vec<String>,
+    /// In force: the plan's limits, each replaced by the key's own of the same name.
+    limits: Vec<Limit>,
+    /// Where it may be used from; empty: anywhere.
+    allowed_ips: Vec<String>,
+    /// As given when it was made.
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    /// Whether it is switched on.
+    enabled: bool,
+    /// When it ends by itself. Left out: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked. Left out: it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    revoked_at: Option<DateTime<Utc>>,
+    /// The latest call with it, a few seconds late. Left out: it was never used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_used_at: Option<DateTime<Utc>>,
+    /// The user or the service key that made it.
+    #[schema(example = "usr_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    created_by: String,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+}
+
+/// An API key that was just made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CreatedKey {
+    /// Its record. (`start` shows how it begins.)
+    #[serde(flatten)]
+    record: Key,
+    /// The key itself: shown here and never again. Left out of the answer to a retry with the same `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "tg_live_…")]
+    key: Option<String>,
+}
+
+list_of! {
+    /// A page of keys.
+    Keys(Key)
+}
+
+/// Where a key stands.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Active,
+    Disabled,
+    Expired,
+    Revoked,
+}
+
+/// Which keys.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct KeysQuery {
+    /// How many; 25 if it is not given.
+    #[param(minimum = 1, maximum = 100, nullable = false)]
+    limit: Option<u32>,
+    /// `next_cursor` of the answer before; the first page if it is not given.
+    #[param(nullable = false)]
+    cursor: Option<String>,
+    /// The caller's own workspace if it is not given.
+    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    workspace_id: Option<String>,
+    /// Only keys that stand so.
+    #[param(inline, nullable = false)]
+    status: Option<Status>,
+    /// Only keys of this environment.
+    #[param(inline, nullable = false)]
+    environment: Option<Environment>,
+    /// Only keys with this in their name, without regard to ASCII case.
+    #[param(max_length = 100, nullable = false)]
+    q: Option<String>,
+}
+
+/// Make a key
+///
+/// With an `Idempotency-Key`, a retry within a day makes no second key and gets the record of the first, without the secret.
+#[utoipa::path(
+    post, path = "/v1/keys", operation_id = "createKey", tag = "keys",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    responses(
+        (status = 201, description = "The key was made, and is shown this once.", body = CreatedKey, headers(
+            ("Location" = String, description = "The key's address."),
+        )),
+        (status = 403, description = "The caller may not make keys here."),
+        (status = 404, description = "There is no such workspace or plan, or the caller may not know that there is."),
+        (status = 409, description = "The `Idempotency-Key` was used for another request."),
+    )
+)]
+pub(crate) async fn create_key(
+    State(app): State<App>,
+    caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<NewKey>,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedKey>), Problem> {
+    let request = CreateKeyRequest {
+        caller: Some(caller.to_proto()),
+        workspace_id: body.workspace_id.unwrap_or_default(),
+        name: body.name,
+        environment: body.environment.map(keys::Environment::from).unwrap_or_default().into(),
+        plan_id: body.plan_id.unwrap_or_default(),
+        scopes: body.scopes.unwrap_or_default(),
+        limits: body.limits.unwrap_or_default().into_iter().map(Into::into).collect(),
+        expires_at: optional_wire(body.expires_at),
+        // To keys as it is, not as an instant: that would differ at each retry.
+        expires_in_days: days(body.expires_in_days)?,
+        allowed_ips: body.allowed_ips.unwrap_or_default(),
+        metadata_json: body.metadata.map(|it| Value::Object(it).to_string()).unwrap_or_default(),
+        idempotency_key,
+    };
+    let answer = app.keys.create_key(Request::new(request)).await?.into_inner();
+    let record: Key = required(answer.key, "key")?.try_into()?;
+    let location = location(&format!("/v1/keys/{}", record.id))?;
+    let key = Some(answer.secret).filter(|secret| !secret.is_empty());
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(CreatedKey { record, key })))
+}
+
+/// List keys
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/v1/keys", operation_id = "listKeys", tag = "keys", params(KeysQuery),
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    responses(
+        (status = 200, description = "The workspace's keys.", body = Keys),
+        (status = 403, description = "The caller may not see keys here."),
+        (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
+    )
+)]
+pub(crate) async fn list_keys(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<KeysQuery>,
+) -> Result<Json<Keys>, Problem> {
+    let request = ListKeysRequest {
+        caller: Some(caller.to_proto()),
+        workspace_id: query.workspace_id.unwrap_or_default(),
+        page: Some(page(query.limit, query.cursor.as_deref())?),
+        status: query.status.map(KeyStatus::from).unwrap_or_default().into(),
+        environment: query.environment.map(keys::Environment::from).unwrap_or_default().into(),
+        q: query.q.unwrap_or_default(),
+    };
+    let answer = app.keys.list_keys(Request::new(request)).await?.into_inner();
+    Ok(Json(Keys { data: all(answer.keys)?, next_cursor: answer.next_cursor }))
+}
+
+/// Show a key
+#[utoipa::path(
+    get, path = "/v1/keys/{id}", operation_id = "getKey", tag = "keys",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    responses(
+        (status = 200, description = "The key, without its secret.", body = Key),
+        (status = 403, description = "The caller may not see keys here."),
+    )
+)]
+pub(crate) async fn get_key(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<KeyId>,
+) -> Result<Json<Key>, Problem> {
+    let request = GetKeyRequest { caller: Some(caller.to_proto()), key_id: id.to_string() };
+    let answer = app.keys.get_key(Request::new(request)).await?.into_inner();
+    Ok(Json(required(answer.key, "key")?.try_into()?))
+}
+
+/// Revoke a key
+///
+/// Ends it for good: when this returns, the next call with it is refused. Succeeds if it is already revoked.
+#[utoipa::path(
+    delete, path = "/v1/keys/{id}", operation_id = "revokeKey", tag = "keys",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    responses(
+        (status = 204, description = "The key is revoked."),
+        (status = 403, description = "The caller may not revoke keys here."),
+    )
+)]
+pub(crate) async fn revoke_key(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<KeyId>,
+) -> Result<StatusCode, Problem> {
+    let request = RevokeKeyRequest { caller: Some(caller.to_proto()), key_id: id.to_string() };
+    app.keys.revoke_key(Request::new(request)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The address of what was made.
+pub(crate) fn location(path: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(path).map_err(Fault::internal)
+}
+
+impl TryFrom<keys::Key> for Key {
+    type Error = Fault;
+
+    fn try_from(key: keys::Key) -> Result<Self, Fault> {
+        Ok(Self {
+            environment: required(Environment::from_keys(key.environment()), "environment")?,
+            metadata: object(&key.metadata_json)?,
+            expires_at: optional_instant(key.expires_at)?,
+            revoked_at: optional_instant(key.revoked_at)?,
+            last_used_at: optional_instant(key.last_used_at)?,
+            created_at: instant(key.created_at, "created_at")?,
+            id: key.id,
+            workspace_id: key.workspace_id,
+            name: key.name,
+            plan_id: key.plan_id,
+            start: key.start,
+            scopes: key.scopes,
+            limits: key.limits.into_iter().map(Limit::from).collect(),
+            allowed_ips: key.allowed_ips,
+            enabled: key.enabled,
+            created_by: key.created_by,
+        })
+    }
+}
+
+impl From<Status> for KeyStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Disabled => Self::Disabled,
+            Status::Expired => Self::Expired,
+            Status::Revoked => Self::Revoked,
+        }
+    }
+}

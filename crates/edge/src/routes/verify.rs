@@ -1,0 +1,189 @@
+//! The turnstile over HTTP: may a call with this key pass?
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_kernel::{Code, ExposeSecret, Fault, SecretString};
+use tollgate_proto::ratelimit;
+use utoipa::ToSchema;
+
+use super::environment::Environment;
+use crate::{
+    app::App,
+    extract::{Caller, Json},
+    gate::{KeyVerdict, Question},
+    principal::Principal,
+    problem::Problem,
+    question::Asked,
+};
+
+/// A key, and the call that somebody wants to make with it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyKey {
+    /// The whole key, as the client sent it. What cannot be a key gets the verdict `MALFORMED`.
+    #[schema(value_type = String, example = "tg_live_…")]
+    key: SecretString,
+    /// The scopes that the call needs, all of them; of at most 100 characters each.
+    #[schema(max_items = 64, example = json!(["orders.read"]))]
+    scopes: Option<Vec<String>>,
+    /// How many units the call takes of each limit; 1 if it is not given. 0 asks whether one would pass, and takes none.
+    /// At most what the key's smallest limit ever allows.
+    #[schema(minimum = 0, maximum = 1024, example = 1)]
+    cost: Option<u32>,
+    /// The address that the call comes from, for keys that are bound to networks.
+    #[schema(value_type = Option<String>, example = "203.0.113.9")]
+    client_ip: Option<String>,
+    /// Required of the key, if it is given.
+    environment: Option<Environment>,
+    /// Decide and report; count and charge nothing.
+    dry_run: Option<bool>,
+    /// Names the call, so that a retry within ten minutes is not charged again.
+    #[schema(max_length = 128, example = "3f1c0b6e")]
+    request_id: Option<String>,
+}
+
+/// The answer to "may this call pass". Fields that have no value are left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Verdict {
+    /// Whether it may.
+    valid: bool,
+    /// Why, or why not. The first reason of: `MALFORMED`, `NOT_FOUND` (also for a key of a foreign workspace), `DISABLED`,
+    /// `REVOKED`, `EXPIRED`, `WRONG_ENVIRONMENT`, `FORBIDDEN_IP`, `INSUFFICIENT_SCOPE`, `RATE_LIMITED`, `QUOTA_EXCEEDED`;
+    /// else `VALID`.
+    #[schema(example = "VALID")]
+    code: &'static str,
+    /// The name of the limit that denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "minute")]
+    denied_by: Option<String>,
+    /// When the same call passes if nothing else is counted meanwhile: in milliseconds, rounded up. Only beside `denied_by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 1500)]
+    retry_after_ms: Option<u64>,
+    /// The key. Left out, as the fields below, if it is malformed, unknown or foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    key_id: Option<String>,
+    /// The workspace that owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    workspace_id: Option<String>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    environment: Option<Environment>,
+    /// What it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = json!(["orders.read"]))]
+    scopes: Option<Vec<String>>,
+    /// As given when it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// When it ends by itself. Left out: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expires_at: Option<DateTime<Utc>>,
+    /// Where its limits stand, after this call. Left out if the call was refused before it came to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    limits: Option<Vec<LimitState>>,
+    /// At least one limit was decided without its store. Left out if it is false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    degraded: bool,
+}
+
+/// Where a limit stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitState {
+    /// Which.
+    #[schema(example = "minute")]
+    name: String,
+    /// Units per window.
+    #[schema(example = 60)]
+    limit: u64,
+    /// Units that are left.
+    #[schema(example = 59)]
+    remaining: u64,
+    /// Until the full limit is available again, in milliseconds, rounded up.
+    #[schema(example = 60_000)]
+    reset_ms: u64,
+}
+
+/// Verify a key
+///
+/// Decides whether a call with this key may pass, counts it and charges its limits. The answer is 200 whatever the verdict.
+/// The caller is a service key with `keys.verify` in the key's workspace, or a user who is a member of it.
+#[utoipa::path(
+    post, path = "/v1/keys/verify", operation_id = "verifyKey", tag = "verify",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    responses(
+        (status = 200, description = "The verdict.", body = Verdict),
+        (status = 403, description = "The caller is a service key without `keys.verify`."),
+    )
+)]
+pub(crate) async fn verify_key(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<VerifyKey>,
+) -> Result<Json<Verdict>, Problem> {
+    check_may_verify(&app, &caller.principal)?;
+    let question = Question::try_from(Asked {
+        scopes: body.scopes.unwrap_or_default(),
+        cost: body.cost,
+        client_ip: body.client_ip.unwrap_or_default(),
+        environment: body.environment.map(Into::into),
+        dry_run: body.dry_run.unwrap_or_default(),
+        request_id: body.request_id.unwrap_or_default(),
+    })?;
+    let verdict = app.gate.key(body.key.expose_secret(), Some(&caller.principal), &question).await?;
+    Ok(Json(verdict.into()))
+}
+
+/// Refuses a service key that may not ask about keys.
+pub(crate) fn check_may_verify(app: &App, principal: &Principal) -> Result<(), Fault> {
+    if principal.may_verify(app.clock.now()) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::Forbidden, "The service key lacks the permission `keys.verify`."))
+}
+
+/// Microseconds as milliseconds, rounded up.
+pub(crate) fn millis(micros: u64) -> u64 {
+    micros.div_ceil(1000)
+}
+
+impl From<KeyVerdict> for Verdict {
+    fn from(KeyVerdict { code, grant, count }: KeyVerdict) -> Self {
+        let grant = grant.as_deref();
+        let denial = count.as_ref().filter(|count| !count.allowed);
+        Self {
+            valid: code == tollgate_verify::VerdictCode::Valid,
+            code: code.as_str(),
+            denied_by: denial.and_then(|it| it.denied_by.clone()),
+            retry_after_ms: denial.map(|it| millis(it.retry_after_us)),
+            key_id: grant.map(|it| it.key_id.to_string()),
+            workspace_id: grant.map(|it| it.workspace_id.to_string()),
+            environment: grant.map(|it| it.environment.into()),
+            scopes: grant.map(|it| it.scopes.clone()),
+            metadata: grant.map(|it| it.metadata.clone()),
+            expires_at: grant.and_then(|it| it.expires_at),
+            degraded: count.as_ref().is_some_and(|it| it.degraded),
+            limits: count.map(|it| it.limits.into_iter().map(Into::into).collect()),
+        }
+    }
+}
+
+impl From<ratelimit::LimitState> for LimitState {
+    fn from(state: ratelimit::LimitState) -> Self {
+        Self {
+            name: state.name,
+            limit: state.limit,
+            remaining: state.remaining,
+            reset_ms: millis(state.reset_us),
+        }
+    }
+}
