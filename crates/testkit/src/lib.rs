@@ -14,6 +14,9 @@ mod process;
 mod redis;
 
 pub use self::{
-    clock::MockClock, database::TestDatabase, private_postgres::PrivatePostgres, private_redis::PrivateRedis,
+    clock::MockClock,
+    database::TestDatabase,
+    private_postgres::{PrivatePostgres, postgres_answers},
+    private_redis::{PrivateRedis, redis_answers},
     redis::TestRedis,
 };

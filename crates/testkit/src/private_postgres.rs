@@ -12,6 +12,7 @@ use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tollgate_kernel::SecretString;
 
 use crate::process::{self, Process};
@@ -24,6 +25,9 @@ pub struct PrivatePostgres {
     port: u16,
     process: Option<Process>,
 }
+
+/// How long one answer may take, of a server that may not be there.
+const ANSWER: Duration = Duration::from_secs(1);
 
 #[derive(QueryableByName)]
 struct DataDirectory {
@@ -173,6 +177,11 @@ fn user() -> Option<(u32, u32)> {
     ids("postgres").or_else(|| ids("nobody"))
 }
 
+/// Whether a PostgreSQL server answers at this URL, within a second.
+pub async fn postgres_answers(url: &str) -> bool {
+    matches!(timeout(ANSWER, AsyncPgConnection::establish(url)).await, Ok(Ok(_)))
+}
+
 /// Whether the server at `url` answers and is ours: its data is in `folder`.
 async fn lives_in(url: &str, folder: &Path) -> bool {
     let ask = async {
@@ -180,7 +189,7 @@ async fn lives_in(url: &str, folder: &Path) -> bool {
         let show = diesel::sql_query("SHOW data_directory");
         show.get_result::<DataDirectory>(&mut connection).await.ok()
     };
-    match tokio::time::timeout(Duration::from_secs(1), ask).await {
+    match timeout(ANSWER, ask).await {
         Ok(Some(answer)) => same_file(Path::new(&answer.data_directory), folder),
         _ => false,
     }

@@ -15,6 +15,9 @@ pub struct PrivateRedis {
     process: Option<Process>,
 }
 
+/// How long one answer may take, of a server that may not be there.
+const ANSWER: Duration = Duration::from_secs(1);
+
 impl PrivateRedis {
     /// Whether `redis-server` is installed.
     pub fn is_installed() -> bool {
@@ -101,16 +104,25 @@ fn command(port: u16, folder: &Path) -> Command {
     command
 }
 
+/// Whether a Redis server answers at this URL, within a second.
+pub async fn redis_answers(url: &str) -> bool {
+    ask::<String>(url, redis::cmd("PING")).await.is_some()
+}
+
 /// Whether the server at `url` answers and is ours: its data is in `folder`.
 async fn lives_in(url: &str, folder: &Path) -> bool {
-    let ask = async {
+    let mut command = redis::cmd("CONFIG");
+    command.arg("GET").arg("dir");
+    let answer = ask::<Vec<String>>(url, command).await.unwrap_or_default();
+    answer.get(1).is_some_and(|dir| same_file(Path::new(dir), folder))
+}
+
+async fn ask<T: redis::FromRedisValue>(url: &str, command: redis::Cmd) -> Option<T> {
+    let answer = async {
         let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-        redis::cmd("CONFIG").arg("GET").arg("dir").query_async::<Vec<String>>(&mut connection).await
+        command.query_async(&mut connection).await
     };
-    match tokio::time::timeout(Duration::from_secs(1), ask).await {
-        Ok(Ok(answer)) => answer.get(1).is_some_and(|dir| same_file(Path::new(dir), folder)),
-        _ => false,
-    }
+    tokio::time::timeout(ANSWER, answer).await.ok()?.ok()
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
