@@ -78,12 +78,12 @@ impl Changes {
     }
 
     /// The sequence of the latest change: to be noted before a record is read.
-    pub(crate) fn sequence(&self) -> u64 {
+    pub fn sequence(&self) -> u64 {
         self.0.sequence.load(Ordering::Acquire)
     }
 
     /// Up to which sequence a record of these subjects that was read at `since` is known to hold; `None` if it does not.
-    pub(crate) fn holds_until(&self, since: u64, subjects: &[Subject]) -> Option<u64> {
+    pub fn holds_until(&self, since: u64, subjects: &[Subject]) -> Option<u64> {
         let table = self.0.table.read().expect("nothing panics under this lock");
         let changed = |subject| table.last.get(subject).is_some_and(|at| *at > since);
         (since >= table.floor && !subjects.iter().any(changed)).then_some(table.sequence)
