@@ -188,14 +188,14 @@ impl Partition {
         let kept = Remembered { at: now, charged, answer: answer.clone() };
         if self.requests.insert(id.clone(), kept).is_none() {
             let (partition, what) = (self.name.clone(), What::Request(id.clone()));
-            expiry.note(Due { at: now + REMEMBERED, partition, what });
+            expiry.note(Due { at: now + REMEMBERED + SLACK, partition, what });
         }
     }
 
     fn keep_until(&self, what: &What) -> Option<i64> {
         match what {
             What::State(key) => self.states.get(key).map(|state| state.keep_until),
-            What::Request(id) => self.requests.get(id).map(|kept| kept.at + REMEMBERED),
+            What::Request(id) => self.requests.get(id).map(|kept| kept.at + REMEMBERED + SLACK),
         }
     }
 

@@ -1,0 +1,168 @@
+//! Who tries at every moment gets what the limit says, and not one unit more.
+
+use std::time::Duration;
+
+use tollgate_kernel::{Clock, SystemClock};
+use tollgate_proto::ratelimit::CheckResponse;
+
+use crate::support::{Role, call, charge, on_every_counter, tally};
+
+const LIMIT: u64 = 10;
+const WINDOW: i64 = 60_000_000;
+
+/// The most units in any window that begins with an accepted one; no other holds more.
+fn most_in_any_window(accepted: &[i64]) -> usize {
+    let within = |start: i64| accepted.iter().filter(|at| (start..start + WINDOW).contains(*at)).count();
+    accepted.iter().map(|at| within(*at)).max().unwrap_or(0)
+}
+
+/// Tries `LIMIT` times at one instant after a rest, then once per step for three windows and a little.
+async fn attack(role: &Role, rest: Duration, step: Duration) -> Vec<i64> {
+    let mut accepted = Vec::new();
+    role.clock.advance(rest);
+    let start = role.clock.now().timestamp_micros();
+    let attempt = async || {
+        let answer = role.check(call(vec![charge("minute", LIMIT, 60)])).await;
+        (answer.allowed, role.clock.now().timestamp_micros())
+    };
+    for _ in 0..LIMIT {
+        let (allowed, now) = attempt().await;
+        assert!(allowed);
+        accepted.push(now);
+    }
+    let end = start + 3 * WINDOW + i64::try_from(u128::from(LIMIT) * step.as_micros()).expect("short");
+    loop {
+        role.clock.advance(step);
+        let (allowed, now) = attempt().await;
+        if now >= end {
+            return accepted;
+        }
+        if allowed {
+            accepted.push(now);
+        }
+    }
+}
+
+async fn gets_no_more(role: Role, step: Duration) {
+    // Four phases against the clock's seconds and minutes.
+    for rest in [90_000_000, 75_250_000, 60_500_001, 119_999_999] {
+        let accepted = attack(&role, Duration::from_micros(rest), step).await;
+        assert_eq!(accepted.len() as u64, LIMIT + 3 * LIMIT, "after a rest of {rest} µs");
+        assert_eq!(most_in_any_window(&accepted) as u64, LIMIT);
+        role.clock.advance(Duration::from_mins(1));
+    }
+}
+
+#[tokio::test]
+async fn the_adversary_of_a_process_gets_no_more() {
+    gets_no_more(Role::memory(), Duration::from_millis(1)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn the_adversary_of_redis_gets_no_more() {
+    // A round trip each: a try every 20 ms keeps the test short.
+    gets_no_more(Role::redis(), Duration::from_millis(20)).await;
+}
+
+async fn denied(role: &Role, cost: u32) -> CheckResponse {
+    let mut charge = charge("minute", LIMIT, 60);
+    charge.cost = cost;
+    role.check(call(vec![charge])).await
+}
+
+on_every_counter! {
+    async fn retrying_passes_exactly_when_it_was_promised(role: Role) {
+        for pause in [0, 1, 250_000, 1, 0, 7_000_003] {
+            role.clock.advance(Duration::from_micros(pause));
+            assert!(denied(&role, 1).await.allowed);
+        }
+        for cost in [5, 7, 10] {
+            let wait = denied(&role, cost).await.retry_after_us;
+            role.clock.advance(Duration::from_micros(wait - 1));
+            let early = denied(&role, cost).await;
+            assert_eq!((early.allowed, early.retry_after_us), (false, 1), "cost {cost}");
+            role.clock.advance(Duration::from_micros(1));
+            assert!(denied(&role, cost).await.allowed, "cost {cost}");
+        }
+    }
+
+    async fn all_limits_are_charged_or_none(role: Role) {
+        let both = || call(vec![charge("wide", 5, 60), charge("narrow", 1, 30)]);
+        let first = role.check(both()).await;
+        assert!(first.allowed);
+        assert_eq!(first.limits.iter().map(|limit| limit.remaining).collect::<Vec<_>>(), [4, 0]);
+        for _ in 0..3 {
+            let refused = role.check(both()).await;
+            assert_eq!(refused.denied_by.as_deref(), Some("narrow"));
+            assert_eq!(refused.retry_after_us, 30_000_000);
+            assert_eq!(refused.limits[0].remaining, 4, "a denied call takes nothing");
+            assert_eq!(refused.limits[0].reset_us, 60_000_000);
+        }
+    }
+
+    async fn a_peek_changes_nothing(role: Role) {
+        let mut peek = call(vec![charge("minute", 1, 60)]);
+        peek.peek = true;
+        peek.tally = Some(tally("key"));
+        for _ in 0..3 {
+            let answer = role.check(peek.clone()).await;
+            assert!(answer.allowed);
+            assert_eq!(answer.limits[0].remaining, 1);
+        }
+        assert_eq!(role.drain().await, None);
+        assert!(role.check(call(vec![charge("minute", 1, 60)])).await.allowed);
+        assert!(!role.check(peek).await.allowed);
+    }
+
+    async fn partitions_subjects_and_names_are_apart(role: Role) {
+        let of = |partition: &str, subject: &str, name: &str| {
+            let mut request = call(vec![charge(name, 1, 60)]);
+            request.partition = partition.into();
+            request.charges[0].subject = subject.into();
+            request
+        };
+        let all = [("p", "s", "n"), ("p2", "s", "n"), ("p", "s2", "n"), ("p", "s", "n2"), ("p", "n:s", "n"), ("p", "s", "n-n")];
+        for (partition, subject, name) in all {
+            assert!(role.check(of(partition, subject, name)).await.allowed, "{partition} {subject} {name}");
+            assert!(!role.check(of(partition, subject, name)).await.allowed, "{partition} {subject} {name}");
+        }
+    }
+
+    async fn the_largest_limit_is_exact(role: Role) {
+        let mut large = charge("large", 1024, 34_560_000);
+        large.cost = 1023;
+        assert_eq!(role.check(call(vec![large.clone()])).await.limits[0].remaining, 1);
+        large.cost = 1;
+        role.clock.advance(Duration::from_micros(1));
+        assert!(role.check(call(vec![large.clone()])).await.allowed);
+        let refused = role.check(call(vec![large.clone()])).await;
+        assert_eq!(refused.retry_after_us, 34_560_000_000_000 - 1);
+        assert_eq!(refused.limits[0].reset_us, 34_560_000_000_000);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn without_a_hand_on_it_time_is_the_server_s() {
+    let redis = tollgate_testkit::TestRedis::shared();
+    let store = tollgate_ratelimit::Store::Redis {
+        url: redis.url(),
+        prefix: redis.prefix().to_owned(),
+        timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(30),
+        retry_interval: Duration::from_millis(100),
+    };
+    let settings = tollgate_ratelimit::Settings { store };
+    let entropy = std::sync::Arc::new(tollgate_kernel::OsEntropy);
+    let service =
+        tollgate_ratelimit::RateLimitService::open(settings, std::sync::Arc::new(SystemClock), entropy);
+    let service = service.expect("the settings are right");
+    for left in (0..LIMIT).rev() {
+        let answer = crate::support::check(&service, call(vec![charge("day", LIMIT, 86_400)])).await;
+        assert_eq!(answer.expect("decided").limits[0].remaining, left);
+    }
+    let refused =
+        crate::support::check(&service, call(vec![charge("day", LIMIT, 86_400)])).await.expect("decided");
+    assert!((86_000_000_000..=86_400_000_000).contains(&refused.retry_after_us), "{refused:?}");
+}

@@ -1,0 +1,220 @@
+//! Redis is killed, hangs, and comes back: each failure policy does what it says, and nobody restarts anything.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tollgate_kernel::Code;
+use tollgate_proto::ratelimit::{CheckRequest, OnFailure};
+use tollgate_ratelimit::{RateLimitService, Store};
+use tollgate_testkit::{MockClock, PrivateRedis};
+
+use crate::support::{acknowledge, call, charge, check, drain, open, tally};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Outage {
+    redis: PrivateRedis,
+    service: Arc<RateLimitService>,
+}
+
+impl Outage {
+    /// A role whose Redis answers.
+    async fn prepared(answer_within: Duration) -> Self {
+        let redis = PrivateRedis::start().await;
+        let store = Store::Redis {
+            url: redis.url(),
+            prefix: "tollgate:".to_owned(),
+            timeout: answer_within,
+            connect_timeout: Duration::from_secs(5),
+            retry_interval: Duration::from_millis(50),
+        };
+        let outage = Self { redis, service: open(store, MockClock::new()) };
+        outage.until_up(true).await;
+        outage
+    }
+
+    /// A role whose Redis was killed.
+    async fn killed() -> Self {
+        let mut outage = Self::prepared(PATIENCE).await;
+        outage.redis.kill();
+        outage
+    }
+
+    /// Asks until the store answers, or until it does not.
+    async fn until_up(&self, up: bool) {
+        let reached = async {
+            while self.service.ping().await.is_ok() != up {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.expect("in time");
+    }
+
+    async fn check(&self, request: CheckRequest) -> tollgate_proto::ratelimit::CheckResponse {
+        check(&self.service, request).await.expect("decided")
+    }
+}
+
+/// One unit of each of these limits: a name, how many per minute, and what happens without a store.
+fn charged(limits: &[(&str, u64, OnFailure)]) -> CheckRequest {
+    let charges = limits.iter().map(|(name, limit, on_failure)| {
+        let mut charge = charge(name, *limit, 60);
+        charge.limit.as_mut().expect("set").on_failure = (*on_failure).into();
+        charge
+    });
+    CheckRequest { tally: Some(tally("key")), ..call(charges.collect()) }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_local_limit_is_kept_in_the_process() {
+    let mut outage = Outage::prepared(PATIENCE).await;
+    let request = || charged(&[("minute", 2, OnFailure::Local)]);
+    assert!(!outage.check(request()).await.degraded);
+    outage.redis.kill();
+    let answers =
+        [outage.check(request()).await, outage.check(request()).await, outage.check(request()).await];
+    assert!(answers.iter().all(|answer| answer.degraded));
+    assert_eq!(answers.map(|answer| answer.allowed), [true, true, false]);
+
+    outage.redis.restart().await;
+    outage.until_up(true).await;
+    let after = outage.check(request()).await;
+    assert_eq!((after.allowed, after.degraded), (true, false), "Redis knows of one unit");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_deny_limit_refuses_the_call() {
+    let mut outage = Outage::killed().await;
+    let limits =
+        [("open", 9, OnFailure::Allow), ("strict", 9, OnFailure::Deny), ("here", 9, OnFailure::Local)];
+    let fault = check(&outage.service, charged(&limits)).await.expect_err("refused");
+    assert_eq!(fault.code(), Code::Unavailable);
+    assert!(!fault.message().contains("Redis"), "what is behind the role is not for the public: {fault}");
+
+    outage.redis.restart().await;
+    outage.until_up(true).await;
+    assert!(outage.check(charged(&limits)).await.allowed);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn an_allow_limit_lets_pass() {
+    let mut outage = Outage::killed().await;
+    let request = || charged(&[("minute", 1, OnFailure::Allow)]);
+    for _ in 0..3 {
+        let answer = outage.check(request()).await;
+        assert_eq!((answer.allowed, answer.degraded, answer.limits[0].remaining), (true, true, 1));
+    }
+    outage.redis.restart().await;
+    outage.until_up(true).await;
+    assert!(outage.check(request()).await.allowed);
+    assert!(!outage.check(request()).await.allowed);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn policies_mix_in_one_call() {
+    let outage = Outage::killed().await;
+    let request = || {
+        charged(&[
+            ("open", 1, OnFailure::Allow),
+            ("first", 3, OnFailure::Local),
+            ("second", 2, OnFailure::Local),
+        ])
+    };
+    outage.check(request()).await;
+    let last = outage.check(request()).await;
+    assert_eq!(last.limits.iter().map(|limit| limit.remaining).collect::<Vec<_>>(), [1, 1, 0]);
+    let refused = outage.check(request()).await;
+    assert_eq!(refused.denied_by.as_deref(), Some("second"));
+    assert_eq!(refused.limits.iter().map(|limit| limit.remaining).collect::<Vec<_>>(), [1, 1, 0]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn what_is_counted_in_an_outage_is_drained() {
+    let mut outage = Outage::prepared(PATIENCE).await;
+    let request = || charged(&[("minute", 9, OnFailure::Local)]);
+    outage.check(request()).await;
+    outage.redis.kill();
+    outage.check(request()).await;
+    let only_counted = outage.check(charged(&[])).await;
+    assert!(only_counted.allowed && !only_counted.degraded, "no limit was decided without its store");
+
+    let local = drain(&outage.service).await.expect("no Redis is needed").expect("a batch");
+    assert_eq!(local.rows.iter().map(|row| row.count).sum::<u64>(), 2);
+    acknowledge(&outage.service, &local.id).await.expect("no Redis is needed");
+    let fault = drain(&outage.service).await.expect_err("the rest is in Redis");
+    assert_eq!(fault.code(), Code::Unavailable);
+
+    outage.redis.restart().await;
+    outage.until_up(true).await;
+    let kept = timeout(PATIENCE, async {
+        loop {
+            // The drain has a connection of its own, which comes back at its own time.
+            if let Ok(batch) = drain(&outage.service).await {
+                return batch;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let kept = kept.await.expect("in time").expect("a batch");
+    assert_eq!(kept.rows.iter().map(|row| row.count).sum::<u64>(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_redis_that_hangs_costs_few_calls_their_time() {
+    let outage = Outage::prepared(Duration::from_secs(1)).await;
+    let request = || charged(&[("minute", 1000, OnFailure::Local)]);
+    outage.redis.pause();
+    // Each of these waits for its second only as long as nobody has found out.
+    let many = async {
+        for _ in 0..500 {
+            assert!(outage.check(request()).await.degraded);
+        }
+    };
+    timeout(PATIENCE, many).await.expect("only the first calls wait");
+    outage.redis.resume();
+    outage.until_up(true).await;
+    assert!(!outage.check(request()).await.degraded);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_role_starts_without_its_redis() {
+    let mut redis = PrivateRedis::start().await;
+    redis.kill();
+    let store = Store::Redis {
+        url: redis.url(),
+        prefix: "tollgate:".to_owned(),
+        timeout: PATIENCE,
+        connect_timeout: Duration::from_secs(5),
+        retry_interval: Duration::from_millis(50),
+    };
+    let outage = Outage { redis, service: open(store, MockClock::new()) };
+    assert!(outage.service.ping().await.is_err());
+    assert!(outage.check(charged(&[("minute", 1, OnFailure::Local)])).await.degraded);
+    let mut outage = outage;
+    outage.redis.restart().await;
+    outage.until_up(true).await;
+    assert!(!outage.check(charged(&[("minute", 1, OnFailure::Local)])).await.degraded);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_without_repeating_it() {
+    let store = Store::Redis {
+        url: "postgres://user:hunter2@host/db".into(),
+        prefix: "tollgate:".to_owned(),
+        timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        retry_interval: PATIENCE,
+    };
+    let settings = tollgate_ratelimit::Settings { store };
+    let opened = RateLimitService::open(settings, MockClock::new(), Arc::new(tollgate_kernel::OsEntropy));
+    let fault = opened.expect_err("refused");
+    assert_eq!(fault.code(), Code::InvalidArgument);
+    assert!(!format!("{fault:?}").contains("hunter2"));
+}

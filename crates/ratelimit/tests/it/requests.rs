@@ -1,0 +1,66 @@
+//! A retry of an accepted call is answered, and not charged again.
+
+use std::time::Duration;
+
+use tollgate_kernel::Code;
+use tollgate_proto::ratelimit::CheckRequest;
+
+use crate::support::{Role, call, charge, check, on_every_counter, tally};
+
+fn request(id: &str) -> CheckRequest {
+    let (request_id, tally) = (id.to_owned(), Some(tally("key")));
+    CheckRequest { request_id, tally, ..call(vec![charge("minute", 2, 60)]) }
+}
+
+on_every_counter! {
+    async fn a_retry_gets_the_same_answer(role: Role) {
+        let first = role.check(request("one")).await;
+        role.clock.advance(Duration::from_secs(5));
+        role.check(request("two")).await;
+        role.clock.advance(Duration::from_secs(5));
+        assert_eq!(role.check(request("one")).await, first);
+        let batch = role.drain().await.expect("a batch");
+        assert_eq!(batch.rows.iter().map(|row| row.count).sum::<u64>(), 2, "a retry is not tallied");
+    }
+
+    async fn a_denied_call_is_asked_anew(role: Role) {
+        role.check(request("one")).await;
+        role.check(request("two")).await;
+        assert!(!role.check(request("three")).await.allowed);
+        role.clock.advance(Duration::from_mins(1));
+        assert!(role.check(request("three")).await.allowed);
+    }
+
+    async fn an_id_is_remembered_for_ten_minutes(role: Role) {
+        let first = role.check(request("one")).await;
+        role.clock.advance(Duration::from_micros(599_999_999));
+        assert_eq!(role.check(request("one")).await, first);
+        role.check(request("two")).await;
+        role.clock.advance(Duration::from_micros(1));
+        assert_eq!(role.check(request("one")).await.limits[0].remaining, 0, "charged again");
+    }
+
+    async fn an_id_is_of_one_call_and_one_partition(role: Role) {
+        role.check(request("one")).await;
+        let mut other = request("one");
+        other.charges[0].cost = 2;
+        let fault = check(&role.service, other.clone()).await.expect_err("refused");
+        assert_eq!(fault.code(), Code::InvalidArgument);
+        assert_eq!(fault.violated()[0].pointer, "/request_id");
+        other.partition = "elsewhere".into();
+        assert_eq!(role.check(other).await.limits[0].remaining, 0);
+    }
+
+    async fn a_call_without_limits_is_remembered_too(role: Role) {
+        let tallied = || CheckRequest { charges: Vec::new(), ..request("one") };
+        assert!(role.check(tallied()).await.allowed);
+        assert!(role.check(tallied()).await.allowed);
+        assert_eq!(role.drain().await.expect("a batch").rows[0].count, 1);
+    }
+
+    async fn a_limit_beyond_the_ring_is_refused_in_words(role: Role) {
+        let fault = check(&role.service, call(vec![charge("large", 1025, 60)])).await.expect_err("refused");
+        assert_eq!(fault.violated()[0].pointer, "/charges/0/limit/limit");
+        assert!(fault.violated()[0].detail.contains("1 to 1024"), "{fault:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The role on either store, with time moved by hand, and the requests that tests send.
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate_kernel::{Fault, OsEntropy};
+use tollgate_proto::{
+    RateLimit, fault,
+    ratelimit::{
+        AckTalliesRequest, Charge, CheckRequest, CheckResponse, DrainTalliesRequest, Limit, Tally, TallyBatch,
+    },
+};
+use tollgate_ratelimit::{RateLimitService, Settings, Store};
+use tollgate_testkit::{MockClock, TestRedis};
+use tonic::Request;
+
+/// Expands each test to one on the in-process counter and one on Redis.
+macro_rules! on_every_counter {
+    ($($(#[$meta:meta])* async fn $name:ident($role:ident: Role) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            async fn test($role: Role) $body
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn memory() {
+                test(Role::memory()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs Redis"]
+            async fn redis() {
+                test(Role::redis()).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_every_counter;
+
+/// The role and what it runs on.
+pub(crate) struct Role {
+    pub(crate) service: Arc<RateLimitService>,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) redis: Option<TestRedis>,
+}
+
+impl Role {
+    /// In this process.
+    pub(crate) fn memory() -> Self {
+        let clock = MockClock::new();
+        let service = open(Store::Memory, clock.clone());
+        Self { service, clock, redis: None }
+    }
+
+    /// In a corner of the Redis server of the tests.
+    pub(crate) fn redis() -> Self {
+        let (clock, redis) = (MockClock::new(), TestRedis::shared());
+        let service = open(store(&redis), clock.clone());
+        Self { service, clock, redis: Some(redis) }
+    }
+
+    /// Another process that counts in the same store; the same one if the store is a process.
+    pub(crate) fn another(&self) -> Arc<RateLimitService> {
+        match &self.redis {
+            Some(redis) => open(store(redis), self.clock.clone()),
+            None => self.service.clone(),
+        }
+    }
+
+    pub(crate) async fn check(&self, request: CheckRequest) -> CheckResponse {
+        check(&self.service, request).await.expect("decided")
+    }
+
+    pub(crate) async fn drain(&self) -> Option<TallyBatch> {
+        drain(&self.service).await.expect("drained")
+    }
+
+    pub(crate) async fn acknowledge(&self, batch: &TallyBatch) {
+        acknowledge(&self.service, &batch.id).await.expect("acknowledged");
+    }
+}
+
+/// The service on this store.
+pub(crate) fn open(store: Store, clock: Arc<MockClock>) -> Arc<RateLimitService> {
+    let service = RateLimitService::open(Settings { store }, clock, Arc::new(OsEntropy));
+    Arc::new(service.expect("the settings are right"))
+}
+
+/// So patient that a busy machine does not look like an outage.
+fn store(redis: &TestRedis) -> Store {
+    Store::Redis {
+        url: redis.url(),
+        prefix: redis.prefix().to_owned(),
+        timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(30),
+        retry_interval: Duration::from_millis(100),
+    }
+}
+
+pub(crate) async fn check(service: &RateLimitService, request: CheckRequest) -> Result<CheckResponse, Fault> {
+    service.check(Request::new(request)).await.map(tonic::Response::into_inner).map_err(fault::from_status)
+}
+
+pub(crate) async fn drain(service: &RateLimitService) -> Result<Option<TallyBatch>, Fault> {
+    let response = service.drain_tallies(Request::new(DrainTalliesRequest {})).await;
+    response.map(|response| response.into_inner().batch).map_err(fault::from_status)
+}
+
+pub(crate) async fn acknowledge(service: &RateLimitService, batch_id: &str) -> Result<(), Fault> {
+    let request = AckTalliesRequest { batch_id: batch_id.to_owned() };
+    service.ack_tallies(Request::new(request)).await.map(drop).map_err(fault::from_status)
+}
+
+/// One unit of a limit of this many per window, of the subject `key`.
+pub(crate) fn charge(name: &str, limit: u64, window_seconds: u32) -> Charge {
+    let limit = Limit { name: name.to_owned(), limit, window_seconds, ..Default::default() };
+    Charge { limit: Some(limit), subject: "key".to_owned(), cost: 1 }
+}
+
+/// A call with these charges.
+pub(crate) fn call(charges: Vec<Charge>) -> CheckRequest {
+    CheckRequest { partition: "workspace".to_owned(), charges, ..Default::default() }
+}
+
+/// Where a call is counted.
+pub(crate) fn tally(subject: &str) -> Tally {
+    Tally { subject: subject.to_owned(), code: "VALID".to_owned() }
+}
