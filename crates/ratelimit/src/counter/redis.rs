@@ -191,3 +191,6 @@ fn answer(call: &Call, reply: &[i64]) -> Result<Answer, Undecided> {
 fn outlook([remaining, reset]: &[i64; 2]) -> Option<Outlook> {
     Some(Outlook { remaining: u32::try_from(*remaining).ok()?, reset: *reset })
 }
+
+#[cfg(test)]
+mod tests;

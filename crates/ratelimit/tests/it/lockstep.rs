@@ -122,7 +122,7 @@ fn lockstep(open: impl Fn() -> Role, cases: u32) {
 
 #[test]
 fn memory_agrees_with_the_oracle() {
-    lockstep(Role::memory, 1000);
+    lockstep(Role::memory, 500);
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! What only shows in the keys of a Redis server.
+
+use ::redis::{Commands, Connection as Direct};
+use tollgate_kernel::OsEntropy;
+use tollgate_testkit::{MockClock, TestRedis};
+
+use super::*;
+use crate::call::{Charge, OnFailure, Tally};
+use crate::engine::Spec;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn open(server: &TestRedis) -> Redis {
+    let pace =
+        Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: Duration::from_millis(100) };
+    let (clock, entropy) = (MockClock::new(), Arc::new(OsEntropy));
+    Redis::open(&server.url(), server.prefix().to_owned(), pace, clock, entropy).expect("an address")
+}
+
+fn direct(server: &TestRedis) -> Direct {
+    let client = Client::open(server.url().expose_secret()).expect("an address");
+    client.get_connection().expect("the server of the tests answers")
+}
+
+fn call() -> Call {
+    let spec = Spec { limit: 10, window: 60_000_000, cost: 1 };
+    let (name, subject) = ("minute".to_owned(), "key".to_owned());
+    Call {
+        partition: "workspace".to_owned(),
+        charges: vec![Charge { name, subject, spec, on_failure: OnFailure::Deny }],
+        tally: Some(Tally { subject: "key".to_owned(), code: "VALID".to_owned() }),
+        peek: false,
+        request_id: Some("once".to_owned()),
+    }
+}
+
+async fn drain_all(redis: &Redis) -> usize {
+    let mut rows = 0;
+    while let Some(batch) = redis.drain().await.expect("drained") {
+        rows += batch.rows.len();
+        redis.acknowledge(&batch.id, &batch.partition).await.expect("acknowledged");
+    }
+    rows
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn states_expire_and_tallies_do_not() {
+    let server = TestRedis::shared();
+    open(&server).check(&call()).await.expect("decided");
+    let mut direct = direct(&server);
+    let mut life = |key: &str| -> i64 {
+        direct.pttl(format!("{}{{workspace}}:{key}", server.prefix())).expect("an answer")
+    };
+    // The window, or ten minutes, and a minute's slack; some of it may have passed.
+    assert!((60_000..=120_000).contains(&life("l:minute:key")));
+    assert!((600_000..=660_000).contains(&life("r:once")));
+    assert_eq!(life("t"), -1);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_quiet_partition_is_retired_and_comes_back() {
+    let server = TestRedis::shared();
+    let redis = open(&server);
+    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server));
+    let call = Call { request_id: None, ..call() };
+    redis.check(&call).await.expect("decided");
+    assert_eq!(drain_all(&redis).await, 1);
+    let lately: Option<u64> = direct.zscore(&active, "workspace").expect("an answer");
+    let lately = lately.expect("it was announced just now, so it stays");
+
+    let _: u64 = direct.zadd(&active, "workspace", lately - LATELY_AGO).expect("an answer");
+    assert_eq!(drain_all(&redis).await, 0);
+    let retired: Option<u64> = direct.zscore(&active, "workspace").expect("an answer");
+    assert_eq!(retired, None);
+
+    // Another process, which has not announced it yet.
+    open(&server).check(&call).await.expect("decided");
+    assert_eq!(drain_all(&redis).await, 1);
+}
+
+/// Longer ago than a partition stays without a tally, in seconds.
+const LATELY_AGO: u64 = active::LATELY + 10;
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_partition_with_a_tally_is_never_retired() {
+    let server = TestRedis::shared();
+    let redis = open(&server);
+    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server));
+    redis.check(&call()).await.expect("decided");
+    let _: u64 = direct.zadd(&active, "workspace", 0).expect("an answer");
+    let batch = redis.drain().await.expect("drained").expect("a batch");
+    assert_eq!(redis.drain().await.expect("drained"), Some(batch), "taken and not acknowledged");
+    assert_eq!(drain_all(&redis).await, 1);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn scripts_that_the_server_forgot_are_sent_again() {
+    let server = TestRedis::shared();
+    let redis = open(&server);
+    redis.check(&call()).await.expect("decided");
+    ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut direct(&server)).expect("flushed");
+    let other = Call { request_id: None, ..call() };
+    assert_eq!(redis.check(&other).await.expect("decided").outlooks[0].remaining, 8);
+}
