@@ -57,18 +57,22 @@ impl Db {
         let scheme = url.expose_secret().split(':').next().unwrap_or_default();
         match scheme {
             "postgres" | "postgresql" => {
-                let server = Server::new(url, role, settings);
+                let server = Server::new(url, role, settings)?;
                 Ok(Self::Postgres(Pool::new(server, settings.pool_size, settings)?))
             }
-            "sqlite" => Self::open_sqlite(url.clone(), role, settings).await,
+            "sqlite" => Self::open_sqlite(url.expose_secret(), role, settings).await,
             _ => {
                 Err(Fault::new(Code::InvalidArgument, "A database URL starts with postgres:// or sqlite://."))
             }
         }
     }
 
-    async fn open_sqlite(url: SecretString, role: &'static str, settings: &Settings) -> Result<Self, Fault> {
-        let create = move || sqlite::create(url.expose_secret(), role);
+    async fn open_sqlite(url: &str, role: &'static str, settings: &Settings) -> Result<Self, Fault> {
+        let folder = sqlite::folder(url).ok_or_else(|| {
+            let message = "A SQLite URL is sqlite:// and the path of a folder, without options.";
+            Fault::new(Code::InvalidArgument, message)
+        })?;
+        let create = move || sqlite::create(&folder, role);
         let path = tokio::task::spawn_blocking(create).await.expect("making a file does not panic");
         let path = path.map_err(|error| {
             Fault::new(Code::Unavailable, format!("The folder of the database cannot be used: {error}."))

@@ -1,19 +1,46 @@
 //! SQLite: where the file is, and how a connection is set up.
 
 use std::{
+    error::Error as StdError,
     fs::{DirBuilder, OpenOptions},
     future::Future,
-    io::{self, ErrorKind},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    pin::Pin,
 };
 
 use diesel::{QueryResult, SqliteConnection, connection::AnsiTransactionManager};
-use diesel_async::{AsyncConnection, SimpleAsyncConnection, sync_connection_wrapper::SyncConnectionWrapper};
+use diesel_async::{
+    AsyncConnection, SimpleAsyncConnection,
+    sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper},
+};
 
 use crate::{Error, pool::Connection};
 
 /// A connection to SQLite: each statement runs on a thread apart from the asynchronous ones.
-pub(crate) type LiteConnection = SyncConnectionWrapper<SqliteConnection>;
+pub type LiteConnection = SyncConnectionWrapper<SqliteConnection, Detached>;
+
+/// Runs statements on blocking threads; one that nobody waits for any more ends by itself.
+///
+/// Diesel's own way blocks the asynchronous thread until it has ended, and panics on a runtime of one thread. It must, since
+/// the connection may go back into a pool; ours is closed by its lease instead.
+pub struct Detached;
+
+impl SpawnBlocking for Detached {
+    fn spawn_blocking<'a, R: Send + 'static>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<R, Failure>> + Send + 'a>> {
+        Box::pin(async { Ok(tokio::task::spawn_blocking(task).await?) })
+    }
+
+    fn get_runtime() -> Self {
+        Self
+    }
+}
+
+type Failure = Box<dyn StdError + Send + Sync>;
 
 /// A database file, and what its connections are for.
 pub struct File {
@@ -50,12 +77,15 @@ impl Connection for LiteConnection {
     }
 }
 
-/// The file of a role under the folder that the URL names, made if it is not there: readable by us alone.
-pub(crate) fn create(url: &str, role: &str) -> io::Result<PathBuf> {
-    let folder = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    if folder.is_empty() || folder.contains('?') {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "expected sqlite:// and the path of a folder"));
-    }
+/// The folder that a URL names: `sqlite:///absolute` or `sqlite://relative`.
+pub(crate) fn folder(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite://")?;
+    (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
+}
+
+/// The file of a role in a folder. Both are made if they are not there, for our user alone.
+pub(crate) fn create(folder: &Path, role: &str) -> io::Result<PathBuf> {
+    // Absolute, since SQLite takes a name such as `:memory:` for something else.
     let folder = std::path::absolute(folder)?;
     create_private_folder(&folder)?;
     let path = folder.join(format!("{role}.db"));
@@ -63,15 +93,11 @@ pub(crate) fn create(url: &str, role: &str) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-#[cfg(unix)]
 fn create_private_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-#[cfg(unix)]
 fn create_private_file(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
     // SQLite gives its -wal and -shm files the mode of this one.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }

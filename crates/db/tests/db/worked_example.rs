@@ -1,17 +1,16 @@
 //! The whole shape of a role's store, on both databases: copy from here.
 //!
-//! Tables are made by migrations, `migrations/<role>/{postgres,sqlite}/…`; this file's are in `tests/migrations`.
+//! Tables are made by `migrations/<role>/{postgres,sqlite}/…`; this file's are in `tests/migrations`.
 
 use diesel::{prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use tollgate_db::{
-    Db, DbId, DbJson, DbList, DbTime, Error, Migrations, Settings, insert_many, migrations, read_db,
-    sql_types, tx_db, write_db,
+    Db, DbId, DbJson, DbList, DbTime, Error, Settings, insert_many, read_db, sql_types, tx_db, write_db,
 };
 use tollgate_kernel::{Clock, Entropy, Fault, Id, KeyId, OsEntropy, Timestamp};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
 
-static MIGRATIONS: Migrations = migrations!("tests/migrations/postgres", "tests/migrations/sqlite");
+use crate::common::MIGRATIONS;
 
 // In a role: `store/schema.rs`.
 mod schema {

@@ -1,0 +1,2 @@
+CREATE TABLE half (a integer);
+INSERT INTO nowhere VALUES (1);

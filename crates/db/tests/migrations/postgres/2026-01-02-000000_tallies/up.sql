@@ -1,0 +1,1 @@
+CREATE TABLE tallies (name text PRIMARY KEY, count bigint NOT NULL);
