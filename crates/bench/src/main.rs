@@ -1,2 +1,102 @@
-//! The load generator behind scripts/bench.
-fn main() {}
+//! The load generator behind `scripts/bench`: how many verifies per second, how long each takes, and how that compares
+//! with a bare axum "hello" and a bare tonic echo on the same machine in the same minutes.
+//!
+//! - [`plan`]: what is measured, in which order.
+//! - [`shape`]: starts the server in its three shapes, and the baselines, as processes of their own.
+//! - [`set_up`]: makes the user, the keys and the service key through the public API.
+//! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
+//!
+//! Load goes to loopback, or to the address that `against` names, and every run ends by itself.
+
+mod baseline;
+mod calls;
+mod http;
+mod load;
+mod plan;
+mod report;
+mod set_up;
+mod shape;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::shape::Shape;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What went wrong, for the person at the terminal.
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures how many calls per second Tollgate verifies, and how long each takes.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate-bench", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server in each shape, measure, and stop it
+    Run {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// Which shapes; those with PostgreSQL and Redis use the servers of `TEST_DATABASE_URL` and `TEST_REDIS_URL`
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["sqlite", "postgres", "split"])]
+        shapes: Vec<Shape>,
+        /// What the server logs; at `info` it writes a line per request
+        #[arg(long, value_name = "FILTER", default_value = "warn")]
+        log: String,
+        #[command(flatten)]
+        measure: Measure,
+    },
+    /// Measure a server that runs already
+    Against {
+        /// Its HTTP address
+        #[arg(long, value_name = "ADDR")]
+        http: SocketAddr,
+        /// Its Gate
+        #[arg(long, value_name = "ADDR")]
+        gate: SocketAddr,
+        #[command(flatten)]
+        measure: Measure,
+    },
+    /// Serve the hello and the echo that the others are compared with (what `run` starts beside them)
+    Baseline,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, Args)]
+struct Measure {
+    /// Times that every target is measured, one after the other; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Length of each of the two measurements of a target in a round, in seconds
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Calls under way at once
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    connections: u32,
+    /// API keys that the calls are spread over
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    keys: u32,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { tollgate, shapes, log, measure } => plan::run(&tollgate, &shapes, &log, measure).await,
+        Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
+        Command::Baseline => baseline::serve().await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("tollgate-bench: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The processes that are measured: started on free ports of loopback, on stores of their own, ended on drop.
+
+use std::{collections::HashMap, net::SocketAddr, path::Path, process::Stdio};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+use tollgate_kernel::{Entropy, ExposeSecret, OsEntropy};
+use tollgate_testkit::{TestDatabase, TestRedis, env};
+
+use crate::Problem;
+
+/// In which form the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shape {
+    /// One process on SQLite, counters in memory
+    Sqlite,
+    /// One process on PostgreSQL and Redis
+    Postgres,
+    /// Four processes on PostgreSQL and Redis
+    Split,
+}
+
+impl Shape {
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Sqlite => "all-in-one, SQLite + memory",
+            Self::Postgres => "all-in-one, PostgreSQL + Redis",
+            Self::Split => "split, PostgreSQL + Redis",
+        }
+    }
+}
+
+/// What runs, and where.
+pub(crate) struct Running {
+    pub http: SocketAddr,
+    pub gate: SocketAddr,
+    // In the order of dropping: first the processes, then what they used.
+    _processes: Vec<Process>,
+    _stores: Option<Stores>,
+}
+
+struct Stores {
+    settings: Vec<(String, String)>,
+    folder: TempDir,
+    _servers: Option<(TestDatabase, TestRedis)>,
+}
+
+struct Process {
+    /// By the first word of the lines that it printed: `http`, `gate`, `keys`…
+    addresses: HashMap<String, SocketAddr>,
+    _child: Child,
+}
+
+impl Running {
+    /// Starts the server in this shape.
+    pub(crate) async fn start(shape: Shape, tollgate: &Path, log: &str) -> Result<Self, Problem> {
+        let mut stores = Stores::of(shape).await?;
+        stores.set("TOLLGATE__LOG__FILTER", log);
+        let mut processes = Vec::new();
+        if shape == Shape::Split {
+            stores.migrate(tollgate).await?;
+            for role in ["ratelimit", "identity", "keys", "edge"] {
+                let process = Process::start(stores.serve(tollgate, &[role])).await?;
+                if let Some(address) = process.addresses.get(role) {
+                    let name = format!("TOLLGATE__{}__URL", role.to_uppercase());
+                    stores.set(&name, &format!("http://{address}"));
+                }
+                processes.push(process);
+            }
+        } else {
+            processes.push(Process::start(stores.serve(tollgate, &[])).await?);
+        }
+        Self::of(processes, Some(stores))
+    }
+
+    /// Starts the baseline: this very program.
+    pub(crate) async fn baseline() -> Result<Self, Problem> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("baseline");
+        Self::of(vec![Process::start(command).await?], None)
+    }
+
+    fn of(processes: Vec<Process>, stores: Option<Stores>) -> Result<Self, Problem> {
+        let last = processes.last().ok_or("nothing was started")?;
+        let (http, gate) = (last.address("http")?, last.address("gate")?);
+        Ok(Self { http, gate, _processes: processes, _stores: stores })
+    }
+}
+
+impl Stores {
+    async fn of(shape: Shape) -> Result<Self, Problem> {
+        let servers = match shape {
+            Shape::Sqlite => None,
+            Shape::Postgres | Shape::Split => Some(servers().await?),
+        };
+        let mut stores = Self { settings: Vec::new(), folder: tempfile::tempdir()?, _servers: None };
+        let data = stores.folder.path().join("data").display().to_string();
+        stores.set("TOLLGATE__DATA_DIR", &data);
+        if let Some((database, redis)) = &servers {
+            let key = (&OsEntropy as &dyn Entropy).bytes::<32>();
+            stores.set("DATABASE_URL", database.url().expose_secret());
+            stores.set("REDIS_URL", redis.url().expose_secret());
+            stores.set("TOLLGATE__RATELIMIT__REDIS_PREFIX", redis.prefix());
+            stores.set("TOLLGATE__MASTER_KEY", &key.map(|byte| format!("{byte:02x}")).concat());
+        }
+        Ok(Self { _servers: servers, ..stores })
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A command of the server with these settings, and none of the caller's own.
+    fn command(&self, tollgate: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(tollgate);
+        let settings = self.settings.iter().map(|(name, value)| (name, value));
+        command.args(words).args(["--config", "/dev/null"]).current_dir(self.folder.path());
+        command.env_clear().envs(settings).stdin(Stdio::null());
+        command
+    }
+
+    async fn migrate(&self, tollgate: &Path) -> Result<(), Problem> {
+        let status = self.command(tollgate, &["migrate"]).stdout(Stdio::null()).status().await?;
+        if status.success() { Ok(()) } else { Err(format!("`tollgate migrate` ended with {status}").into()) }
+    }
+
+    fn serve(&self, tollgate: &Path, roles: &[&str]) -> Command {
+        const ANYWHERE: &str = "127.0.0.1:0";
+        let mut command = self.command(tollgate, &[&["serve"], roles].concat());
+        command.args(["--http", ANYWHERE, "--gate", ANYWHERE, "--admin", ANYWHERE]);
+        for role in ["IDENTITY", "KEYS", "RATELIMIT"] {
+            command.env(format!("TOLLGATE__{role}__LISTEN"), ANYWHERE);
+        }
+        command
+    }
+}
+
+/// A database and a corner of Redis of this run's own.
+async fn servers() -> Result<(TestDatabase, TestRedis), Problem> {
+    for name in [env::DATABASE, env::REDIS] {
+        if env::get(name).is_none() {
+            return Err(
+                format!("{name} is not set: run this by scripts/bench, or leave this shape out").into()
+            );
+        }
+    }
+    Ok((TestDatabase::postgres().await, TestRedis::shared()))
+}
+
+impl Process {
+    /// Starts it and reads what it prints until it is ready.
+    async fn start(mut command: Command) -> Result<Self, Problem> {
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("its output is not there")?).lines();
+        let mut addresses = HashMap::new();
+        loop {
+            let line = lines.next_line().await?.ok_or("a server ended before it was ready; see above")?;
+            if line == "Ready." {
+                break;
+            }
+            addresses.extend(address(&line));
+        }
+        // Goes on reading, so that the process never waits for somebody to read its log.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { addresses, _child: child })
+    }
+
+    fn address(&self, word: &str) -> Result<SocketAddr, Problem> {
+        self.addresses
+            .get(word)
+            .copied()
+            .ok_or_else(|| format!("a server did not say where its {word} is").into())
+    }
+}
+
+/// `  http       http://127.0.0.1:8080` and what may follow.
+fn address(line: &str) -> Option<(String, SocketAddr)> {
+    let mut words = line.split_whitespace();
+    let word = words.next()?;
+    let (_, rest) = words.next()?.split_once("://")?;
+    let address = rest.split('/').next()?.parse().ok()?;
+    Some((word.to_owned(), address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_what_the_server_prints() {
+        let read = |line| address(line).map(|(word, address)| format!("{word} {address}"));
+        assert_eq!(read("  http       http://127.0.0.1:8080").as_deref(), Some("http 127.0.0.1:8080"));
+        assert_eq!(read("  gate       http://[::1]:9100 (gRPC)").as_deref(), Some("gate [::1]:9100"));
+        assert_eq!(
+            read("  admin      http://127.0.0.1:9090/metrics").as_deref(),
+            Some("admin 127.0.0.1:9090")
+        );
+        assert_eq!(read("  data       /tmp/data"), None);
+        assert_eq!(read("Tollgate 0.1.0 runs edge."), None);
+        assert_eq!(read(""), None);
+    }
+}
