@@ -49,6 +49,7 @@ pub struct LiveToken {
 pub struct Verifier(Arc<Inner>);
 
 struct Inner {
+    changes: Changes,
     rules: TokenRules,
     max_age: Option<Duration>,
     keys: KeysHandle,
@@ -82,7 +83,8 @@ impl Verifier {
             service_grants: Cache::new("service_keys", capacity, changes.clone(), clock.clone()),
             sessions: Cache::new("sessions", capacity, changes.clone(), clock.clone()),
             members: Cache::new("members", capacity, changes.clone(), clock.clone()),
-            signing_keys: Cache::new("signing_keys", 1, changes, clock.clone()),
+            signing_keys: Cache::new("signing_keys", 1, changes.clone(), clock.clone()),
+            changes,
             rules,
             max_age,
             keys,
@@ -123,6 +125,12 @@ impl Verifier {
             Ok(claims) => self.0.live(claims).await,
             Err(refusal) => Ok(Err(refusal)),
         }
+    }
+
+    /// Forgets what is cached of a subject, because a role in another process has just said that it changed it. In one
+    /// process the role publishes by itself, and this is a harmless second time.
+    pub fn changed(&self, subject: Subject) {
+        self.0.changes.publish(subject);
     }
 
     /// What a user is to a workspace; `None` if nothing.

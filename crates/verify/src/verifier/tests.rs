@@ -54,6 +54,15 @@ async fn a_published_change_makes_the_next_call_ask_again() {
 }
 
 #[tokio::test]
+async fn what_a_role_elsewhere_says_it_changed_is_asked_for_again() {
+    let it = Fixture::new(Some(Duration::from_secs(1)));
+    it.ask_all().await;
+    it.verifier.changed(Subject::Key(KEY));
+    it.ask_all().await;
+    assert_eq!(it.calls(), [2, 1, 1, 1, 1]);
+}
+
+#[tokio::test]
 async fn across_processes_everything_is_asked_for_again_after_its_age() {
     let it = Fixture::new(Some(Duration::from_secs(1)));
     it.ask_all().await;
