@@ -62,7 +62,7 @@ async fn the_adversary_of_a_process_gets_no_more() {
 #[ignore = "needs Redis"]
 async fn the_adversary_of_redis_gets_no_more() {
     // Each try is a round trip.
-    gets_no_more(Role::redis(), [20, 50, 50, 50]).await;
+    gets_no_more(Role::redis(), [50, 100, 100, 100]).await;
 }
 
 async fn denied(role: &Role, cost: u32) -> CheckResponse {

@@ -2,7 +2,7 @@
 
 use ::redis::{Commands, Connection as Direct};
 use tollgate_kernel::OsEntropy;
-use tollgate_testkit::{MockClock, TestRedis};
+use tollgate_testkit::{MockClock, PrivateRedis, TestRedis};
 
 use super::*;
 use crate::call::{Charge, OnFailure, Tally};
@@ -11,14 +11,18 @@ use crate::engine::Spec;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn open(server: &TestRedis) -> Redis {
+    open_at(&server.url(), server.prefix())
+}
+
+fn open_at(url: &SecretString, prefix: &str) -> Redis {
     let pace =
         Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: Duration::from_millis(100) };
     let (clock, entropy) = (MockClock::new(), Arc::new(OsEntropy));
-    Redis::open(&server.url(), server.prefix().to_owned(), pace, clock, entropy).expect("an address")
+    Redis::open(url, prefix.to_owned(), pace, clock, entropy).expect("an address")
 }
 
-fn direct(server: &TestRedis) -> Direct {
-    let client = Client::open(server.url().expose_secret()).expect("an address");
+fn direct(url: &SecretString) -> Direct {
+    let client = Client::open(url.expose_secret()).expect("an address");
     client.get_connection().expect("the server of the tests answers")
 }
 
@@ -48,7 +52,7 @@ async fn drain_all(redis: &Redis) -> usize {
 async fn states_expire_and_tallies_do_not() {
     let server = TestRedis::shared();
     open(&server).check(&call()).await.expect("decided");
-    let mut direct = direct(&server);
+    let mut direct = direct(&server.url());
     let mut life = |key: &str| -> i64 {
         direct.pttl(format!("{}{{workspace}}:{key}", server.prefix())).expect("an answer")
     };
@@ -63,7 +67,7 @@ async fn states_expire_and_tallies_do_not() {
 async fn a_quiet_partition_is_retired_and_comes_back() {
     let server = TestRedis::shared();
     let redis = open(&server);
-    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server));
+    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server.url()));
     let call = Call { request_id: None, ..call() };
     redis.check(&call).await.expect("decided");
     assert_eq!(drain_all(&redis).await, 1);
@@ -88,7 +92,7 @@ const LATELY_AGO: u64 = active::LATELY + 10;
 async fn a_partition_with_a_tally_is_never_retired() {
     let server = TestRedis::shared();
     let redis = open(&server);
-    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server));
+    let (active, mut direct) = (format!("{}active", server.prefix()), direct(&server.url()));
     redis.check(&call()).await.expect("decided");
     let _: u64 = direct.zadd(&active, "workspace", 0).expect("an answer");
     let batch = redis.drain().await.expect("drained").expect("a batch");
@@ -102,7 +106,26 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
     let server = TestRedis::shared();
     let redis = open(&server);
     redis.check(&call()).await.expect("decided");
-    ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut direct(&server)).expect("flushed");
+    ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut direct(&server.url())).expect("flushed");
     let other = Call { request_id: None, ..call() };
     assert_eq!(redis.check(&other).await.expect("decided").outlooks[0].remaining, 8);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_connection_that_breaks_costs_no_answer() {
+    let server = PrivateRedis::start().await;
+    let redis = open_at(&server.url(), "tollgate:");
+    redis.check(&call()).await.expect("decided");
+    assert_eq!(drain_all(&redis).await, 1);
+    let mut direct = direct(&server.url());
+    let kill = |direct: &mut Direct| {
+        ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(direct).expect("killed");
+    };
+    // Another server may answer now, which knows nothing of what was announced to the first.
+    let _: u64 = direct.del("tollgate:active").expect("an answer");
+    kill(&mut direct);
+    let other = Call { request_id: None, ..call() };
+    assert_eq!(redis.check(&other).await.expect("decided").outlooks[0].remaining, 8);
+    assert_eq!(drain_all(&redis).await, 1);
 }
