@@ -1,6 +1,8 @@
 //! Where password hashes are computed: a bounded pool on blocking threads, so that a storm of logins slows logins and
 //! nothing else.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -36,7 +38,7 @@ struct Pool {
     /// Memory of hashes that are done, for the next ones; never more pieces than `running` has permits.
     memory: Mutex<Vec<Vec<Block>>>,
     #[cfg(test)]
-    computed: std::sync::atomic::AtomicUsize,
+    computed: AtomicUsize,
 }
 
 /// What checking a password against a stored hash found.
@@ -63,7 +65,7 @@ impl Hasher {
             running: Arc::new(Semaphore::new(parallel)),
             memory: Mutex::default(),
             #[cfg(test)]
-            computed: Default::default(),
+            computed: AtomicUsize::default(),
         }))
     }
 
@@ -110,7 +112,7 @@ impl Hasher {
     /// Hashes computed so far.
     #[cfg(test)]
     pub(crate) fn computed(&self) -> usize {
-        self.0.computed.load(std::sync::atomic::Ordering::SeqCst)
+        self.0.computed.load(Ordering::SeqCst)
     }
 
     async fn run<T: Send + 'static>(
@@ -140,7 +142,7 @@ impl Pool {
     fn with_memory<T>(&self, blocks: usize, job: impl FnOnce(&mut [Block]) -> T) -> T {
         metrics::counter!("tollgate_identity_hashes_total").increment(1);
         #[cfg(test)]
-        self.computed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.computed.fetch_add(1, Ordering::SeqCst);
         let mut memory = self.lock().pop().unwrap_or_default();
         memory.resize_with(blocks.max(memory.len()), Block::default);
         let done = job(&mut memory);

@@ -24,9 +24,6 @@ mod store;
 mod throttle;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use std::{fmt, sync::Arc};
 
 use tollgate_db::Db;
@@ -115,3 +112,6 @@ impl fmt::Debug for IdentityService {
         f.debug_struct("IdentityService").field("config", &self.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,8 @@
-//! The service, over both databases.
+//! The service on both databases: what its callers see, by its contract.
+
+mod jobs;
+mod login;
+mod sessions;
+mod signing_keys;
+mod signup;
+mod support;

@@ -52,7 +52,7 @@ impl Throttle {
     pub(crate) async fn login(&self, identifier: &Identifier, ip: Option<IpAddr>) -> Result<(), Fault> {
         let place = place(ip);
         let charges = vec![
-            charge("login_pair", self.limits.login_pair, format!("{identifier} {place}")),
+            charge("login_pair", self.limits.login_pair, format!("{identifier}|{place}")),
             charge("login_identifier", self.limits.login_identifier, identifier.to_string()),
             charge("login_ip", self.limits.login_ip, place),
         ];

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 fn at(seconds: i64) -> Timestamp {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -106,7 +106,8 @@ proptest! {
         let tokens = tokens("00");
         let token = tokens.issue(session(u128::MAX >> 3), 1).expose_secret().to_owned();
         let mut changed = token.clone();
-        changed.replace_range(place % token.len()..place % token.len() + 1, &letter);
+        let place = place % token.len();
+        changed.replace_range(place..=place, &letter);
         prop_assume!(changed != token);
         prop_assert_eq!(tokens.parse(&changed), None);
     }
@@ -184,8 +185,7 @@ impl World {
     /// Generations that would be exchanged or repeated if they were presented now.
     fn heads(&self) -> Vec<Generation> {
         let answer = |generation| match decide(&self.row, generation, at(self.now), GRACE) {
-            Decision::Rotate => Some(generation + 1),
-            Decision::SameSuccessor => Some(generation + 1),
+            Decision::Rotate | Decision::SameSuccessor => Some(generation + 1),
             Decision::Reuse | Decision::Ended => None,
         };
         (0..=self.row.generation + 2).filter_map(answer).collect()

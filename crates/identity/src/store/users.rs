@@ -44,7 +44,7 @@ impl Store {
 
     pub(crate) async fn user_by_id(&self, id: UserId) -> Result<Option<UserRow>, Error> {
         let id = DbId::from(id);
-        read_db!(self.0, |c| { users::table.find(id).select(UserRow::as_select()).first(c).await.optional() })
+        read_db!(self.0, |c| users::table.find(id).select(UserRow::as_select()).first(c).await.optional())
     }
 
     /// By the address as it is compared.
