@@ -96,7 +96,9 @@ mod tests {
 
     use super::*;
 
-    fn taken(headers: &[(&str, &[u8])]) -> Result<(&'static str, String), Missing> {
+    type Headers<'a> = &'a [(&'a str, &'a [u8])];
+
+    fn taken(headers: Headers<'_>) -> Result<(&'static str, String), Missing> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name: HeaderName = name.parse().expect("a name");
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_no_credential_is_refused() {
         let long = vec![b'a'; MAX_LENGTH + 1];
-        let table: [(&[(&str, &[u8])], Missing); 15] = [
+        let table: [(Headers<'_>, Missing); 15] = [
             (&[], Missing::Absent),
             (&[("cookie", b"a=b")], Missing::Absent),
             (&[("x-api-key", b"a"), ("x-api-key", b"a")], Missing::Ambiguous),

@@ -30,9 +30,14 @@ const MAX_REQUEST: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct GateService(App);
 
+/// The service.
+pub(crate) fn service(app: App) -> GateService {
+    GateService(app)
+}
+
 /// The service, bounded.
 pub(crate) fn server(app: App) -> GateServer<GateService> {
-    GateServer::new(GateService(app)).max_decoding_message_size(MAX_REQUEST)
+    GateServer::new(service(app)).max_decoding_message_size(MAX_REQUEST)
 }
 
 #[tonic::async_trait]

@@ -337,7 +337,7 @@ mod tests {
         let expected = sent(Problem::invalid_credential()).await;
         for code in VerdictCode::ALL {
             if code.refusal() == Some(Refusal::WhoAreYou) {
-                assert_eq!(sent(Problem::refused(code).expect("refused")).await, expected);
+                assert_eq!(sent(Problem::refused(*code).expect("refused")).await, expected);
             }
         }
         assert_eq!(expected.1[WWW_AUTHENTICATE], r#"Bearer realm="tollgate", error="invalid_token""#);

@@ -51,7 +51,13 @@ fn without_position(text: &str) -> &str {
 
 /// Serde names Rust's types; a client knows JSON's.
 fn in_our_words(expected: &str) -> &str {
-    if expected.starts_with("struct ") || expected == "a map" { "an object" } else { expected }
+    match expected {
+        "u8" | "u16" | "u32" | "u64" => "a whole number in range",
+        "a map" => "an object",
+        "a sequence" => "an array",
+        _ if expected.starts_with("struct ") => "an object",
+        _ => expected,
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +70,12 @@ mod tests {
             ("missing field `a~b` at line 1 column 2", "/x/a~0b", "is required"),
             ("unknown field `y`, expected `a` at line 1 column 2", "/x", "is not a known field"),
             ("duplicate field `y`", "/x", "is there twice"),
-            ("invalid type: string \"hunter2\", expected u8 at line 1 column 2", "/x", "must be u8"),
+            (
+                "invalid type: string \"hunter2\", expected u8 at line 1 column 2",
+                "/x",
+                "must be a whole number in range",
+            ),
+            ("invalid type: null, expected a sequence", "/x", "must be an array"),
             ("invalid value: string \", expected hunter2\", expected a date", "/x", "must be a date"),
             ("unknown variant `hunter2`, expected `a` or `b`", "/x", "must be `a` or `b`"),
             ("invalid type: null, expected struct Login", "/x", "must be an object"),

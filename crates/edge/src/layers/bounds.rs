@@ -16,25 +16,20 @@ const COME_BACK: Duration = Duration::from_secs(1);
 
 /// Turns a request away at once if too many are in progress: waiting in a queue would only make all of them late.
 pub(crate) async fn concurrency(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.slots.try_acquire() {
-        Ok(_slot) => next.run(request).await,
-        Err(_) => {
-            let fault =
-                Fault::new(Code::Unavailable, "Too many requests are in progress; try again shortly.");
-            Problem::from(fault.retry_after(COME_BACK)).into_response()
-        }
-    }
+    let Ok(_slot) = app.slots.try_acquire() else {
+        let fault = Fault::new(Code::Unavailable, "Too many requests are in progress; try again shortly.");
+        return Problem::from(fault.retry_after(COME_BACK)).into_response();
+    };
+    next.run(request).await
 }
 
 /// Gives a request up that takes too long.
 pub(crate) async fn time(State(app): State<App>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.config.request_timeout(), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let text = "This took too long and was given up. It may or may not have had an effect.";
-            Problem::from(Fault::new(Code::DeadlineExceeded, text)).into_response()
-        }
-    }
+    let answered = tokio::time::timeout(app.config.request_timeout(), next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let text = "This took too long and was given up. It may or may not have had an effect.";
+        Problem::from(Fault::new(Code::DeadlineExceeded, text)).into_response()
+    })
 }
 
 /// What a client hears of a panic: nothing but that it was one of our mistakes.

@@ -11,6 +11,7 @@ use tollgate_kernel::{Fault, KeyId};
 use tollgate_proto::keys::{
     self, CreateKeyRequest, GetKeyRequest, KeyStatus, ListKeysRequest, RevokeKeyRequest,
 };
+use tollgate_verify::Subject;
 use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
@@ -275,6 +276,7 @@ pub(crate) async fn revoke_key(
 ) -> Result<StatusCode, Problem> {
     let request = RevokeKeyRequest { caller: Some(caller.to_proto()), key_id: id.to_string() };
     app.keys.revoke_key(Request::new(request)).await?;
+    app.verifier.changed(Subject::Key(id));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// So many units per window.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the words of the API")]
 pub(crate) struct Limit {
     /// Unique within a key or a plan. A key's limit replaces its plan's of the same name.
     #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9_.-]+$", example = "minute")]

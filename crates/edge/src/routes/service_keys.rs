@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, ServiceKeyId};
 use tollgate_proto::keys::{self, CreateServiceKeyRequest, ListServiceKeysRequest, RevokeServiceKeyRequest};
+use tollgate_verify::Subject;
 use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
@@ -185,6 +186,7 @@ pub(crate) async fn revoke_service_key(
 ) -> Result<StatusCode, Problem> {
     let request = RevokeServiceKeyRequest { caller: Some(caller.to_proto()), service_key_id: id.to_string() };
     app.keys.revoke_service_key(Request::new(request)).await?;
+    app.verifier.changed(Subject::ServiceKey(id));
     Ok(StatusCode::NO_CONTENT)
 }
 

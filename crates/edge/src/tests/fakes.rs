@@ -1,0 +1,202 @@
+//! The other roles, by hand: keys that knows what it is told, a ratelimit that remembers what it was asked.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use tollgate_kernel::{Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
+use tollgate_proto::{
+    Identity, Keys, RateLimit, identity, keys,
+    ratelimit::{self, Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
+};
+use tollgate_testkit::MockClock;
+use tollgate_verify::{KeyKind, mint};
+use tonic::{Request, Response, Status};
+
+/// A role: the methods that are given, and for all others a refusal.
+macro_rules! fake {
+    ($service:ident for $fake:ident in $package:ident { $($given:tt)* } absent {
+        $($method:ident($request:ident) -> $response:ident;)*
+    }) => {
+        #[tonic::async_trait]
+        impl $service for $fake {
+            $($given)*
+
+            $(async fn $method(
+                &self,
+                _: Request<$package::$request>,
+            ) -> Result<Response<$package::$response>, Status> {
+                Err(Status::unimplemented("not in these tests"))
+            })*
+        }
+    };
+}
+
+/// Has no users. Asked for its signing keys, it never answers; asked to log somebody in, it panics.
+pub(super) struct FakeIdentity;
+
+fake!(Identity for FakeIdentity in identity {
+    async fn get_signing_keys(
+        &self,
+        _: Request<identity::GetSigningKeysRequest>,
+    ) -> Result<Response<identity::GetSigningKeysResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn login(
+        &self,
+        _: Request<identity::LoginRequest>,
+    ) -> Result<Response<identity::LoginResponse>, Status> {
+        panic!("the disk is on fire")
+    }
+} absent {
+    signup(SignupRequest) -> SignupResponse;
+    refresh(RefreshRequest) -> RefreshResponse;
+    logout(LogoutRequest) -> LogoutResponse;
+    get_user(GetUserRequest) -> GetUserResponse;
+    resolve_session(ResolveSessionRequest) -> ResolveSessionResponse;
+});
+
+/// Knows the keys that a test made.
+#[derive(Default)]
+pub(super) struct FakeKeys {
+    grants: Mutex<HashMap<String, keys::Grant>>,
+    service_grants: Mutex<HashMap<String, keys::ServiceGrant>>,
+}
+
+impl FakeKeys {
+    /// A live key with one limit of 10 per minute, changed as the test wants it.
+    pub(super) fn key(&self, workspace: WorkspaceId, change: impl FnOnce(&mut keys::Grant)) -> SecretString {
+        let new = mint(KeyKind::Live, &OsEntropy);
+        let mut grant = keys::Grant {
+            key_id: id::<KeyId>(),
+            workspace_id: workspace.to_string(),
+            environment: keys::Environment::Live.into(),
+            plan: "basic".into(),
+            scopes: vec!["orders.read".into()],
+            limits: vec![Limit {
+                name: "minute".into(),
+                limit: 10,
+                window_seconds: 60,
+                algorithm: Algorithm::SlidingWindow.into(),
+                on_failure: OnFailure::Local.into(),
+            }],
+            metadata_json: r#"{"customer":"4711"}"#.into(),
+            enabled: true,
+            workspace_enabled: true,
+            created_by: id::<UserId>(),
+            ..keys::Grant::default()
+        };
+        change(&mut grant);
+        self.grants.lock().expect("not poisoned").insert(new.public_id, grant);
+        new.key
+    }
+
+    /// A service key with these permissions.
+    pub(super) fn service_key(&self, workspace: WorkspaceId, permissions: &[&str]) -> SecretString {
+        let new = mint(KeyKind::Service, &OsEntropy);
+        let grant = keys::ServiceGrant {
+            service_key_id: id::<ServiceKeyId>(),
+            workspace_id: workspace.to_string(),
+            permissions: permissions.iter().map(|it| (*it).to_owned()).collect(),
+            expires_at: None,
+        };
+        self.service_grants.lock().expect("not poisoned").insert(new.public_id, grant);
+        new.key
+    }
+}
+
+fake!(Keys for FakeKeys in keys {
+    async fn resolve_key(
+        &self,
+        request: Request<keys::ResolveKeyRequest>,
+    ) -> Result<Response<keys::ResolveKeyResponse>, Status> {
+        let grant = self.grants.lock().expect("not poisoned").get(&request.into_inner().public_id).cloned();
+        Ok(Response::new(keys::ResolveKeyResponse { grant }))
+    }
+
+    async fn resolve_service_key(
+        &self,
+        request: Request<keys::ResolveServiceKeyRequest>,
+    ) -> Result<Response<keys::ResolveServiceKeyResponse>, Status> {
+        let public_id = request.into_inner().public_id;
+        let grant = self.service_grants.lock().expect("not poisoned").get(&public_id).cloned();
+        Ok(Response::new(keys::ResolveServiceKeyResponse { grant }))
+    }
+} absent {
+    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
+    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
+    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
+    list_plans(ListPlansRequest) -> ListPlansResponse;
+    create_key(CreateKeyRequest) -> CreateKeyResponse;
+    get_key(GetKeyRequest) -> GetKeyResponse;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    get_usage(GetUsageRequest) -> GetUsageResponse;
+    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
+    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
+    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
+});
+
+/// Allows everything, or denies everything; remembers what it was asked.
+#[derive(Default)]
+pub(super) struct FakeRateLimit {
+    denies: Mutex<bool>,
+    asked: Mutex<Vec<CheckRequest>>,
+}
+
+impl FakeRateLimit {
+    pub(super) fn deny(&self) {
+        *self.denies.lock().expect("not poisoned") = true;
+    }
+
+    /// What it was asked since it was last asked this.
+    pub(super) fn asked(&self) -> Vec<CheckRequest> {
+        std::mem::take(&mut self.asked.lock().expect("not poisoned"))
+    }
+}
+
+fake!(RateLimit for FakeRateLimit in ratelimit {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let request = request.into_inner();
+        let denied = *self.denies.lock().expect("not poisoned");
+        let state = |limit: Limit| LimitState {
+            name: limit.name,
+            limit: limit.limit,
+            remaining: if denied { 0 } else { limit.limit - 1 },
+            reset_us: 59_000_001,
+            window_seconds: limit.window_seconds,
+        };
+        let limits: Vec<_> = request.charges.iter().filter_map(|it| it.limit.clone()).map(state).collect();
+        let denied = denied && !limits.is_empty();
+        self.asked.lock().expect("not poisoned").push(request);
+        Ok(Response::new(CheckResponse {
+            allowed: !denied,
+            denied_by: denied.then(|| limits[0].name.clone()),
+            retry_after_us: if denied { 1_000_001 } else { 0 },
+            limits,
+            degraded: false,
+        }))
+    }
+} absent {
+    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
+    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
+});
+
+/// A new id, as text.
+fn id<I: NewId>() -> String {
+    I::new_id()
+}
+
+trait NewId {
+    fn new_id() -> String;
+}
+
+impl<K: tollgate_kernel::IdKind> NewId for Id<K> {
+    fn new_id() -> String {
+        Self::new(&*MockClock::new(), &OsEntropy).to_string()
+    }
+}
+
+/// A new workspace.
+pub(super) fn workspace() -> WorkspaceId {
+    WorkspaceId::new(&*MockClock::new(), &OsEntropy)
+}
