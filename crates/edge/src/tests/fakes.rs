@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use tollgate_kernel::{Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
+use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
 use tollgate_proto::{
-    Identity, Keys, RateLimit, identity, keys,
+    Identity, Keys, RateLimit, identity,
+    kernel::Caller,
+    keys,
     ratelimit::{self, Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
+    time::to_wire,
 };
 use tollgate_testkit::MockClock;
 use tollgate_verify::{KeyKind, mint};
@@ -60,6 +63,7 @@ fake!(Identity for FakeIdentity in identity {
 pub(super) struct FakeKeys {
     grants: Mutex<HashMap<String, keys::Grant>>,
     service_grants: Mutex<HashMap<String, keys::ServiceGrant>>,
+    callers: Mutex<Vec<Caller>>,
 }
 
 impl FakeKeys {
@@ -88,6 +92,11 @@ impl FakeKeys {
         change(&mut grant);
         self.grants.lock().expect("not poisoned").insert(new.public_id, grant);
         new.key
+    }
+
+    /// Who asked it to revoke keys.
+    pub(super) fn callers(&self) -> Vec<Caller> {
+        std::mem::take(&mut self.callers.lock().expect("not poisoned"))
     }
 
     /// A service key with these permissions.
@@ -121,6 +130,19 @@ fake!(Keys for FakeKeys in keys {
         let grant = self.service_grants.lock().expect("not poisoned").get(&public_id).cloned();
         Ok(Response::new(keys::ResolveServiceKeyResponse { grant }))
     }
+
+    async fn revoke_key(
+        &self,
+        request: Request<keys::RevokeKeyRequest>,
+    ) -> Result<Response<keys::RevokeKeyResponse>, Status> {
+        let request = request.into_inner();
+        self.callers.lock().expect("not poisoned").extend(request.caller);
+        let mut grants = self.grants.lock().expect("not poisoned");
+        for grant in grants.values_mut().filter(|it| it.key_id == request.key_id) {
+            grant.revoked_at = Some(to_wire(MockClock::new().now()));
+        }
+        Ok(Response::new(keys::RevokeKeyResponse {}))
+    }
 } absent {
     resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
     ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
@@ -129,7 +151,6 @@ fake!(Keys for FakeKeys in keys {
     create_key(CreateKeyRequest) -> CreateKeyResponse;
     get_key(GetKeyRequest) -> GetKeyResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
-    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
     get_usage(GetUsageRequest) -> GetUsageResponse;
     create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
     list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;

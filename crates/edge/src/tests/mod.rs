@@ -5,6 +5,7 @@ mod document;
 mod doors;
 mod fakes;
 mod grpc;
+mod manage;
 
 use std::sync::Arc;
 
