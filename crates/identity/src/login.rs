@@ -83,9 +83,10 @@ impl IdentityService {
             _ if user.disabled_at.is_some() => Err(Failure::Disabled),
             Check::Right => Ok((user, None)),
             Check::RightButOutdated => {
-                let new = self.hasher.hash(password).await?;
-                let rehash = Rehash { old: user.password_hash.clone(), new };
-                Ok((user, Some(rehash)))
+                // If the pool is too busy for a second hash, the next login will do.
+                let new = self.hasher.hash(password).await.ok();
+                let rehash = new.map(|new| Rehash { old: user.password_hash.clone(), new });
+                Ok((user, rehash))
             }
         })
     }

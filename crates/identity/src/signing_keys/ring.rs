@@ -62,19 +62,19 @@ impl Ring {
     /// The key that signs now.
     pub(crate) async fn signer(&self) -> Result<Arc<SigningKey>, Fault> {
         let now = self.clock.now();
-        let keys = match self.fresh(now) {
-            Some(keys) => keys,
-            None => self.load(now).await?,
-        };
+        let keys = self.current(now).await?;
         let active = keys.iter().find(|held| held.times.state(now) == State::Active);
         active.map(|held| held.key.clone()).ok_or_else(|| Fault::internal("no signing key is active"))
     }
 
-    /// The public keys as a JWK Set (RFC 7517 §5): next, active and retiring ones, as the database has them now.
+    /// The public keys as a JWK Set (RFC 7517 §5): next, active and retiring ones. Costs no query, or one a minute: anybody
+    /// may ask for it.
     pub(crate) async fn key_set(&self) -> Result<String, Fault> {
-        let keys = self.load(self.clock.now()).await?;
-        let keys: Vec<_> = keys.iter().map(|held| held.key.jwk()).collect();
-        Ok(json!({ "keys": keys }).to_string())
+        let now = self.clock.now();
+        let keys = self.current(now).await?;
+        let published = keys.iter().filter(|held| held.times.state(now) != State::Gone);
+        let published: Vec<_> = published.map(|held| held.key.jwk()).collect();
+        Ok(json!({ "keys": published }).to_string())
     }
 
     /// Makes the key that is due, if one is, and deletes those that are gone.
@@ -103,6 +103,13 @@ impl Ring {
         }
         self.lock_and(|read| *read = None);
         Ok(())
+    }
+
+    async fn current(&self, now: Timestamp) -> Result<Arc<[Held]>, Fault> {
+        match self.fresh(now) {
+            Some(keys) => Ok(keys),
+            None => self.load(now).await,
+        }
     }
 
     fn fresh(&self, now: Timestamp) -> Option<Arc<[Held]>> {
