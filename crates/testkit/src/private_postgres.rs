@@ -48,10 +48,17 @@ impl PrivatePostgres {
         if let Some((user, group)) = user().filter(|_| geteuid().is_root()) {
             chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
         }
-        let mut server = Self { folder, port: process::free_port(), process: None };
+        let mut server = Self { folder, port: 0, process: None };
         server.initialize();
-        server.restart().await;
-        server
+        let mut failure = String::new();
+        for _ in 0..process::PORTS {
+            server.port = process::free_port();
+            match server.launch().await {
+                Ok(()) => return server,
+                Err(why) => failure = why,
+            }
+        }
+        panic!("{failure}")
     }
 
     /// `postgres://…/postgres`, as the superuser.
@@ -85,14 +92,22 @@ impl PrivatePostgres {
     /// Starts it again, on the same port and with the same data; a running one is stopped first.
     pub async fn restart(&mut self) {
         self.stop();
+        if let Err(why) = self.launch().await {
+            panic!("{why}");
+        }
+    }
+
+    async fn launch(&mut self) -> Result<(), String> {
+        let (url, home) = (self.address(), &self.data());
         let log = self.folder.path().join("log");
         let mut process = Process::spawn(self.command(), &log).expect("PostgreSQL is installed");
-        let (url, home) = (self.address(), self.data());
-        let ready = process::ready(&mut process, || async { lives_in(&url, &home).await }).await;
-        if let Err(why) = ready {
-            panic!("postgres on port {}: {why}\n{}", self.port, fs::read_to_string(log).unwrap_or_default());
-        }
+        let ready = process::ready(&mut process, || lives_in(&url, home)).await;
+        ready.map_err(|why| {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            format!("postgres on port {}: {why}\n{log}", self.port)
+        })?;
         self.process = Some(process);
+        Ok(())
     }
 
     fn initialize(&self) {

@@ -27,9 +27,16 @@ impl PrivateRedis {
     /// Starts a server.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
-        let mut server = Self { folder, port: process::free_port(), process: None };
-        server.restart().await;
-        server
+        let mut server = Self { folder, port: 0, process: None };
+        let mut failure = String::new();
+        for _ in 0..process::PORTS {
+            server.port = process::free_port();
+            match server.launch().await {
+                Ok(()) => return server,
+                Err(why) => failure = why,
+            }
+        }
+        panic!("{failure}")
     }
 
     /// `redis://…`
@@ -64,19 +71,23 @@ impl PrivateRedis {
     /// Starts it again, on the same port and with the same data; a running one is stopped first.
     pub async fn restart(&mut self) {
         self.stop();
-        let log = self.folder.path().join("log");
-        let mut process = Process::spawn(command(self.port, self.folder.path()), &log)
-            .expect("redis-server is installed (Debian: redis-server)");
-        let (url, home) = (self.address(), self.folder.path());
-        let ready = process::ready(&mut process, || async { lives_in(&url, home).await }).await;
-        if let Err(why) = ready {
-            panic!(
-                "redis-server on port {}: {why}\n{}",
-                self.port,
-                fs::read_to_string(log).unwrap_or_default()
-            );
+        if let Err(why) = self.launch().await {
+            panic!("{why}");
         }
+    }
+
+    async fn launch(&mut self) -> Result<(), String> {
+        let (url, home) = (self.address(), self.folder.path());
+        let log = self.folder.path().join("log");
+        let mut process = Process::spawn(command(self.port, home), &log)
+            .expect("redis-server is installed (Debian: redis-server)");
+        let ready = process::ready(&mut process, || lives_in(&url, home)).await;
+        ready.map_err(|why| {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            format!("redis-server on port {}: {why}\n{log}", self.port)
+        })?;
         self.process = Some(process);
+        Ok(())
     }
 
     fn address(&self) -> String {
@@ -114,7 +125,8 @@ async fn lives_in(url: &str, folder: &Path) -> bool {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("dir");
     let answer = ask::<Vec<String>>(url, command).await.unwrap_or_default();
-    answer.get(1).is_some_and(|dir| same_file(Path::new(dir), folder))
+    // It says where it lives while it still reads its data, but not PONG.
+    answer.get(1).is_some_and(|dir| same_file(Path::new(dir), folder)) && redis_answers(url).await
 }
 
 async fn ask<T: redis::FromRedisValue>(url: &str, command: redis::Cmd) -> Option<T> {

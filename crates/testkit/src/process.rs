@@ -21,6 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait between two looks at a server that starts or ends.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How many ports to try: somebody else may take a free one before the server does.
+pub(crate) const PORTS: usize = 5;
+
 /// A running server; killed with its children on drop.
 pub(crate) struct Process(Child);
 
