@@ -1,10 +1,16 @@
 //! Redis, and what takes its place while it is gone: each limit's own failure policy.
 //!
 //! `local` limits are then decided exactly, by a counter of this process; `allow` limits pass; one `deny` limit refuses the
-//! call. What was counted here stays here: it is drained from here, and a later outage finds it.
+//! call. What was counted here stays here: it is drained from here, and a later outage finds it. A call whose answer from
+//! Redis was lost may be counted in both: too much rather than too little.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::Instant;
 use tollgate_kernel::Fault;
 
 use super::{Answer, Undecided, memory::Memory, redis::Redis};
@@ -14,16 +20,20 @@ use crate::{
     tally::{Batch, BatchId},
 };
 
+/// The least time between two log lines about calls that were decided without Redis.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Redis, and the counter that takes its place.
 pub(crate) struct Fallback {
     redis: Redis,
     local: Memory,
+    reported: Mutex<Option<Instant>>,
 }
 
 impl Fallback {
     /// `redis` while it answers, `local` while it does not.
     pub(super) fn new(redis: Redis, local: Memory) -> Self {
-        Self { redis, local }
+        Self { redis, local, reported: Mutex::default() }
     }
 
     /// Decides and counts one call.
@@ -59,11 +69,22 @@ impl Fallback {
 
     fn check_without(&self, call: &Call, cause: Box<dyn Error + Send + Sync>) -> Result<Answer, Fault> {
         metrics::counter!("tollgate_ratelimit_degraded_total").increment(1);
+        self.report(&*cause);
         if call.charges.iter().any(|charge| charge.on_failure == OnFailure::Deny) {
             return Err(Undecided::Gone(cause).into());
         }
         let decided = self.local.check(&only_local(call))?;
         Ok(with_the_others(decided, call))
+    }
+
+    /// One line for many calls, with the cause of the first.
+    fn report(&self, cause: &(dyn Error + Send + Sync)) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|at| at.elapsed() >= QUIET) {
+            *reported = Some(Instant::now());
+            let source = cause.source().map(ToString::to_string);
+            tracing::warn!(%cause, source, "calls are decided without Redis, each limit by its failure policy");
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use self::{
 /// The counter in Redis.
 pub(crate) struct Redis {
     link: Link,
-    timeout: Duration,
+    pace: Pace,
     clock: Arc<dyn Clock>,
     keys: Keys,
     script: Script,
@@ -77,7 +77,7 @@ impl Redis {
         let keys = Keys { prefix };
         Ok(Self {
             link: Link::open(client.clone(), pace),
-            timeout: pace.timeout,
+            pace,
             clock,
             script: Script::new(include_str!("redis/check.lua")),
             active: Active::new(keys.clone()),
@@ -89,7 +89,7 @@ impl Redis {
 
     /// Decides and counts one call.
     pub(super) async fn check(&self, call: &Call) -> Result<Answer, Undecided> {
-        let reply = self.link.run(self.timeout, |connection| self.ask(connection, call)).await?;
+        let reply = self.link.run(self.pace.timeout, |connection| self.ask(connection, call)).await?;
         answer(call, &reply)
     }
 
@@ -103,9 +103,9 @@ impl Redis {
         self.drain.acknowledge(id, partition).await
     }
 
-    /// Whether Redis answers.
+    /// Whether Redis answers: as patient as an attempt to connect, since readiness should not follow every hiccup.
     pub(super) async fn ping(&self) -> Result<(), Undecided> {
-        Ok(self.link.run(self.timeout, link::ping).await?)
+        Ok(self.link.run(self.pace.connect_timeout, link::ping).await?)
     }
 
     async fn ask(&self, mut connection: Connection, call: &Call) -> RedisResult<Vec<i64>> {
