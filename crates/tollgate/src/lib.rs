@@ -1,1 +1,19 @@
-//! The binary: command line, configuration, wiring of the roles, lifecycle.
+//! The binary as a library: command line, configuration, wiring of the roles, lifecycle, telemetry. Tests start the real
+//! system through [`start`].
+//!
+//! What does not live here: anything that decides about a request.
+
+mod admin;
+mod banner;
+pub mod cli;
+pub mod commands;
+pub mod config;
+mod lifecycle;
+pub mod roles;
+mod serve;
+mod storage;
+mod telemetry;
+mod wiring;
+
+pub use storage::migrate;
+pub use wiring::{Addresses, Running, start};

@@ -1,0 +1,455 @@
+//! Which role talks to which: local services or clients of those elsewhere, built in the order ratelimit, identity, keys,
+//! edge. The only place that knows whether a role is in this process.
+
+use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tollgate_edge::{Edge, Parts, Probe};
+use tollgate_identity::IdentityService;
+use tollgate_kernel::{Clock, Entropy, Fault};
+use tollgate_keys::KeysService;
+use tollgate_proto::{
+    IdentityHandle, KeysHandle, RateLimitHandle,
+    fault::from_status,
+    identity::identity_server::{self, IdentityServer},
+    keys::keys_server::{self, KeysServer},
+    mesh::{Incoming, MeshToken},
+    ratelimit::rate_limit_server::{self, RateLimitServer},
+    remote::Remote,
+};
+use tollgate_ratelimit::RateLimitService;
+use tollgate_verify::{Changes, TokenRules, Verifier};
+use tonic::service::{Routes, interceptor::InterceptedService};
+use tonic_health::{
+    pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+    server::{HealthReporter, HealthService},
+};
+
+use crate::{
+    admin,
+    config::Config,
+    config::address_of,
+    lifecycle::Stage,
+    roles::{Role, RoleSet},
+    serve::{self, grpc::Port, http},
+    storage::{self, Storage},
+    telemetry,
+};
+
+/// How old a cached grant or session may be in a process that is not told of changes, because the role is elsewhere.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Records that a verifier keeps, of each kind.
+const CACHED: usize = 100_000;
+
+/// How often the gRPC health service is brought up to date.
+const HEALTH: Duration = Duration::from_secs(2);
+
+/// Where a process listens. None: not in this process.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// HTTP.
+    pub http: Option<SocketAddr>,
+    /// The Gate.
+    pub gate: Option<SocketAddr>,
+    /// Metrics and health.
+    pub admin: Option<SocketAddr>,
+    /// The identity role.
+    pub identity: Option<SocketAddr>,
+    /// The keys role.
+    pub keys: Option<SocketAddr>,
+    /// The ratelimit role.
+    pub ratelimit: Option<SocketAddr>,
+}
+
+/// Roles that run in this process. Dropped without [`Running::stop`], they end at once.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    keys: Option<Arc<KeysService>>,
+    draining: CancellationToken,
+    stages: Vec<Stage>,
+    deaths: mpsc::Receiver<Fault>,
+    // Held as long as the process serves from the data directory.
+    _lock: Option<File>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Stores every tally that was counted before this call, if the keys role is in this process.
+    pub async fn drain_usage(&self) -> Result<(), Fault> {
+        match &self.keys {
+            Some(keys) => keys.drain().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for a task to die. While all is well it never returns.
+    pub async fn died(&mut self) -> Fault {
+        self.deaths.recv().await.unwrap_or_else(|| Fault::internal("every task is gone"))
+    }
+
+    /// Finishes what has begun and flushes what was counted, in the reverse of the order of starting.
+    pub async fn stop(self) {
+        self.draining.cancel();
+        for stage in self.stages.iter().rev() {
+            stage.stop().await;
+        }
+    }
+}
+
+/// Starts `roles` as `config` says, which has been checked.
+pub async fn start(
+    config: &Config,
+    roles: &RoleSet,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Running, Fault> {
+    // Before the parts take their counters from it.
+    telemetry::metrics();
+    let (sender, deaths) = mpsc::channel(8);
+    let mut wiring = Wiring::new(config, roles, clock, entropy, sender);
+    let lock = wiring.lock()?;
+    // First, so that it is the last to stop: it says that the others are not ready.
+    let admin = wiring.stage("admin");
+    let ratelimit = wiring.ratelimit().await?;
+    let identity = wiring.identity(&ratelimit).await?;
+    let (keys, keys_here) = wiring.keys(&ratelimit).await?;
+    if roles.has(Role::Edge) {
+        wiring.edge(ratelimit, identity, keys).await?;
+    }
+    wiring.admin(&admin).await?;
+    wiring.stages.insert(0, admin);
+    let Wiring { addresses, draining, stages, .. } = wiring;
+    Ok(Running { addresses, keys: keys_here, draining, stages, deaths, _lock: lock })
+}
+
+struct Wiring<'a> {
+    config: &'a Config,
+    roles: &'a RoleSet,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    changes: Changes,
+    rules: TokenRules,
+    mesh: MeshToken,
+    health: HealthReporter,
+    draining: CancellationToken,
+    probes: Vec<Probe>,
+    services: Vec<&'static str>,
+    addresses: Addresses,
+    stages: Vec<Stage>,
+    deaths: mpsc::Sender<Fault>,
+}
+
+impl<'a> Wiring<'a> {
+    fn new(
+        config: &'a Config,
+        roles: &'a RoleSet,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        deaths: mpsc::Sender<Fault>,
+    ) -> Self {
+        let draining = CancellationToken::new();
+        Self {
+            config,
+            roles,
+            clock,
+            entropy,
+            changes: Changes::new(),
+            rules: TokenRules {
+                issuer: config.tokens.issuer.clone(),
+                audience: config.tokens.audience.clone(),
+            },
+            mesh: config.mesh.shown(),
+            health: HealthReporter::new(),
+            probes: vec![not_draining(draining.clone())],
+            draining,
+            services: vec![""],
+            addresses: Addresses::default(),
+            stages: Vec::new(),
+            deaths,
+        }
+    }
+
+    fn stage(&self, name: &'static str) -> Stage {
+        Stage::new(name, self.deaths.clone())
+    }
+
+    fn lock(&self) -> Result<Option<File>, Fault> {
+        let stores = self.roles.has(Role::Identity) || self.roles.has(Role::Keys);
+        if !stores || self.config.database.url.is_some() {
+            return Ok(None);
+        }
+        Storage::open(self.config)?;
+        storage::lock(&self.config.data_dir).map(Some)
+    }
+
+    /// A role in another process.
+    fn elsewhere(&self, role: Role) -> Remote {
+        let at = address_of(self.config, role).expect("nobody calls the edge");
+        Remote { address: at.url.clone(), mesh: self.mesh.clone(), timeout: self.config.grpc.timeout }
+    }
+
+    async fn ratelimit(&mut self) -> Result<RateLimitHandle, Fault> {
+        if !self.roles.has(Role::Ratelimit) {
+            return Ok(self.elsewhere(Role::Ratelimit).ratelimit());
+        }
+        let service = Arc::new(counters(self.config, self.clock.clone(), self.entropy.clone())?);
+        let pinged = service.clone();
+        self.probe("ratelimit", move || {
+            let service = pinged.clone();
+            async move { service.ping().await }
+        });
+        let stage = self.stage("ratelimit");
+        if !self.roles.is_all() {
+            let server = RateLimitServer::from_arc(service.clone());
+            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
+            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
+            let name = rate_limit_server::SERVICE_NAME;
+            self.addresses.ratelimit = Some(
+                self.grpc(&stage, "ratelimit.listen", self.config.ratelimit_at.listen, name, routes).await?,
+            );
+        }
+        self.stages.push(stage);
+        Ok(service)
+    }
+
+    async fn identity(&mut self, ratelimit: &RateLimitHandle) -> Result<IdentityHandle, Fault> {
+        if !self.roles.has(Role::Identity) {
+            return Ok(self.elsewhere(Role::Identity).identity());
+        }
+        let service = self.identity_service(ratelimit).await?;
+        let pinged = service.clone();
+        self.probe("identity", move || {
+            let service = pinged.clone();
+            async move { service.ping().await }
+        });
+        let stage = self.stage("identity");
+        let (jobs, stop) = (service.clone(), stage.stop_signal());
+        stage.spawn("periodic jobs", async move {
+            jobs.run(stop.cancelled_owned()).await;
+            Ok(())
+        });
+        if !self.roles.is_all() {
+            let server = IdentityServer::from_arc(service.clone());
+            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
+            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
+            let name = identity_server::SERVICE_NAME;
+            self.addresses.identity = Some(
+                self.grpc(&stage, "identity.listen", self.config.identity_at.listen, name, routes).await?,
+            );
+        }
+        self.stages.push(stage);
+        Ok(service)
+    }
+
+    async fn identity_service(&self, ratelimit: &RateLimitHandle) -> Result<Arc<IdentityService>, Fault> {
+        let storage = Storage::open(self.config)?;
+        let master = storage.master_key(&*self.entropy)?;
+        let parts = tollgate_identity::Parts {
+            db: storage.ready(Role::Identity, self.roles).await?,
+            rules: self.rules.clone(),
+            ratelimit: ratelimit.clone(),
+            changes: self.changes.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        };
+        IdentityService::open(self.config.identity.clone(), &master, parts).await
+    }
+
+    async fn keys(
+        &mut self,
+        ratelimit: &RateLimitHandle,
+    ) -> Result<(KeysHandle, Option<Arc<KeysService>>), Fault> {
+        if !self.roles.has(Role::Keys) {
+            return Ok((self.elsewhere(Role::Keys).keys(), None));
+        }
+        let service = KeysService::new(
+            self.config.keys.clone(),
+            Storage::open(self.config)?.ready(Role::Keys, self.roles).await?,
+            ratelimit.clone(),
+            self.changes.clone(),
+            self.clock.clone(),
+            self.entropy.clone(),
+        );
+        let pinged = service.clone();
+        self.probe("keys", move || {
+            let service = pinged.clone();
+            async move { service.ping().await }
+        });
+        let stage = self.stage("keys");
+        let (jobs, stop) = (service.clone(), stage.stop_signal());
+        stage.spawn("periodic jobs", async move {
+            jobs.run(stop).await;
+            Ok(())
+        });
+        if !self.roles.is_all() {
+            let server = KeysServer::from_arc(service.clone());
+            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
+            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
+            let name = keys_server::SERVICE_NAME;
+            self.addresses.keys =
+                Some(self.grpc(&stage, "keys.listen", self.config.keys_at.listen, name, routes).await?);
+        }
+        self.stages.push(stage);
+        Ok((service.clone(), Some(service)))
+    }
+
+    async fn edge(
+        &mut self,
+        ratelimit: RateLimitHandle,
+        identity: IdentityHandle,
+        keys: KeysHandle,
+    ) -> Result<(), Fault> {
+        let told = self.roles.has(Role::Identity) && self.roles.has(Role::Keys);
+        let settings = tollgate_verify::Settings {
+            rules: self.rules.clone(),
+            max_age: (!told).then_some(MAX_AGE),
+            capacity: CACHED,
+        };
+        let verifier =
+            Verifier::new(settings, keys.clone(), identity.clone(), self.changes.clone(), self.clock.clone());
+        self.probe_elsewhere();
+        let parts = Parts {
+            verifier,
+            identity,
+            keys,
+            ratelimit,
+            readiness: self.probes.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        };
+        let edge = Edge::new(self.config.edge.clone(), parts);
+        let stage = self.stage("edge");
+        let routes = Routes::new(edge.gate());
+        let name = tollgate_proto::gate::gate_server::SERVICE_NAME;
+        self.addresses.gate =
+            Some(self.grpc(&stage, "gate.listen", self.config.gate.listen, name, routes).await?);
+        let address = self.http(&stage, "http.listen", self.config.http.listen, edge.http()).await?;
+        self.addresses.http = Some(address);
+        self.stages.push(stage);
+        Ok(())
+    }
+
+    async fn admin(&mut self, stage: &Stage) -> Result<(), Fault> {
+        let stop = stage.stop_signal();
+        stage.spawn("metrics upkeep", async move {
+            stop.run_until_cancelled(telemetry::upkeep()).await;
+            Ok(())
+        });
+        let router = admin::router(self.probes.clone());
+        let address = self.http(stage, "admin.listen", self.config.admin.listen, router).await?;
+        self.addresses.admin = Some(address);
+        let health = keep_health(self.health.clone(), self.probes.clone(), self.services.clone());
+        let stop = stage.stop_signal();
+        stage.spawn("health", async move {
+            stop.run_until_cancelled(health).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    async fn http(
+        &self,
+        stage: &Stage,
+        key: &str,
+        address: SocketAddr,
+        router: axum::Router,
+    ) -> Result<SocketAddr, Fault> {
+        let listener = serve::listen(key, address).await?;
+        let address = listener.local_addr().map_err(Fault::internal)?;
+        let serving = http::serve(listener, router, self.config.http.clone(), stage.stop_signal());
+        stage.spawn("HTTP server", serving.map(Ok));
+        Ok(address)
+    }
+
+    async fn grpc(
+        &mut self,
+        stage: &Stage,
+        key: &str,
+        address: SocketAddr,
+        name: &'static str,
+        routes: Routes,
+    ) -> Result<SocketAddr, Fault> {
+        let listener = serve::listen(key, address).await?;
+        let address = listener.local_addr().map_err(Fault::internal)?;
+        self.services.push(name);
+        let port = Port { routes, name, settings: self.config.grpc.clone(), entropy: self.entropy.clone() };
+        let health = HealthService::from_health_reporter(self.health.clone());
+        stage.spawn("gRPC server", port.serve(listener, health, stage.stop_signal()));
+        Ok(address)
+    }
+
+    fn probe<F, A>(&mut self, name: &'static str, check: F)
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        self.probes.push(Probe { name, check: Arc::new(move || check().boxed()) });
+    }
+
+    /// The edge is ready when those that it calls are.
+    fn probe_elsewhere(&mut self) {
+        for role in [Role::Ratelimit, Role::Identity, Role::Keys] {
+            if !self.roles.has(role) {
+                let channel = self.elsewhere(role).channel();
+                self.probe(role.as_str(), move || is_serving(HealthClient::new(channel.clone())));
+            }
+        }
+    }
+}
+
+/// Counters in this process, or in Redis.
+pub(crate) fn counters(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<RateLimitService, Fault> {
+    let settings = config.ratelimit.settings(config.redis.url.clone());
+    RateLimitService::open(settings, clock, entropy)
+}
+
+fn not_draining(draining: CancellationToken) -> Probe {
+    let check = move || {
+        let stopping = draining.is_cancelled();
+        async move { if stopping { Err(Fault::unavailable("stopping")) } else { Ok(()) } }.boxed()
+    };
+    Probe { name: "running", check: Arc::new(check) }
+}
+
+type Mesh = InterceptedService<tonic::transport::Channel, tollgate_proto::mesh::Outgoing>;
+
+async fn is_serving(mut client: HealthClient<Mesh>) -> Result<(), Fault> {
+    let request = HealthCheckRequest { service: String::new() };
+    let answer = client.check(request).await.map_err(from_status)?;
+    match answer.into_inner().status() {
+        ServingStatus::Serving => Ok(()),
+        other => Err(Fault::unavailable(format!("it says {other:?}"))),
+    }
+}
+
+/// Says over gRPC what the probes say. Never ends by itself.
+async fn keep_health(health: HealthReporter, probes: Vec<Probe>, services: Vec<&'static str>) {
+    let mut tick = tokio::time::interval(HEALTH);
+    loop {
+        tick.tick().await;
+        let mut ready = true;
+        for probe in &probes {
+            ready &= (probe.check)().await.is_ok();
+        }
+        let status = if ready {
+            tonic_health::ServingStatus::Serving
+        } else {
+            tonic_health::ServingStatus::NotServing
+        };
+        for service in &services {
+            health.set_service_status(*service, status).await;
+        }
+    }
+}
