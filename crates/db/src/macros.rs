@@ -25,6 +25,9 @@ macro_rules! write_db {
 ///
 /// The body ends with `Ok::<_, E>(value)`, where `E: From<db::Error>`, and `E: From<diesel::result::Error>` for `?` on
 /// statements. READ COMMITTED on PostgreSQL; on SQLite the only writer, from the start. Cancelled, it rolls back.
+///
+/// A statement that failed must fail the body: after one, PostgreSQL makes a silent rollback of the commit. Where a failure
+/// is expected (`ON CONFLICT DO NOTHING` and a count), ask so that it is none.
 #[macro_export]
 macro_rules! tx_db {
     ($db:expr, |$c:ident| $body:expr) => {
