@@ -20,6 +20,7 @@ mod shape;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::shape::Shape;
 
@@ -87,10 +88,10 @@ struct Measure {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Run { tollgate, shapes, log, measure } => plan::run(&tollgate, &shapes, &log, measure).await,
-        Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
-        Command::Baseline => baseline::serve().await,
+    // Dropped when a signal comes, so that what was started is ended and what was made is removed.
+    let done = tokio::select! {
+        done = run(Cli::parse().command) => done,
+        stopped = stopped() => stopped,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,4 +100,21 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(command: Command) -> Result<(), Problem> {
+    match command {
+        Command::Run { tollgate, shapes, log, measure } => plan::run(&tollgate, &shapes, &log, measure).await,
+        Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
+        Command::Baseline => baseline::serve().await,
+    }
+}
+
+async fn stopped() -> Result<(), Problem> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+    }
+    Err("stopped before the end".into())
 }
