@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn nobody_gives_away_what_it_does_not_hold() {
         let reader = Standing::ServiceKey(vec![KeysRead]);
-        for permission in Permission::ALL {
+        for permission in Permission::ALL.iter().copied() {
             assert!(Standing::Operator.holds(permission));
             assert!(Standing::Member(MemberRole::Owner).holds(permission));
             assert!(!Standing::Member(MemberRole::Member).holds(permission));

@@ -69,14 +69,14 @@ mod tests {
 
     const USER: &str = "usr_00000000000000000000000001";
 
-    fn user(user_id: &str, session_id: &str) -> Option<wire::Caller> {
+    fn user(user_id: &str, session_id: &str) -> wire::Caller {
         let user = User { user_id: user_id.into(), session_id: session_id.into(), operator: false };
-        Some(wire::Caller { ip: "2001:db8::1".into(), principal: Some(WirePrincipal::User(user)) })
+        wire::Caller { ip: "2001:db8::1".into(), principal: Some(WirePrincipal::User(user)) }
     }
 
     #[test]
     fn a_user_may_have_no_session_yet() {
-        let caller = Caller::try_from(user(USER, "")).expect("a caller");
+        let caller = Caller::try_from(Some(user(USER, ""))).expect("a caller");
         assert_eq!((caller.principal.to_string().as_str(), caller.session), (USER, None));
         assert_eq!(caller.ip, "2001:db8::1".parse().ok());
     }
@@ -85,16 +85,14 @@ mod tests {
     fn nobody_is_refused() {
         let service = ServiceKey { service_key_id: USER.into() };
         let service = wire::Caller { ip: String::new(), principal: Some(WirePrincipal::ServiceKey(service)) };
-        for caller in [
-            None,
-            Some(wire::Caller::default()),
-            user("", ""),
-            user(USER, "ses_1"),
-            user("svc_1", ""),
-            Some(service),
-        ] {
-            let fault = Caller::try_from(caller).expect_err("refused");
-            assert_eq!(fault.code(), Code::Unauthenticated);
+        assert_eq!(refusal(None), Code::Unauthenticated);
+        for caller in [wire::Caller::default(), user("", ""), user(USER, "ses_1"), user("svc_1", ""), service]
+        {
+            assert_eq!(refusal(Some(caller)), Code::Unauthenticated);
         }
+    }
+
+    fn refusal(caller: Option<wire::Caller>) -> Code {
+        Caller::try_from(caller).expect_err("refused").code()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use chrono::TimeDelta;
+use chrono::{Datelike, TimeDelta};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prost_types::Timestamp as WireTime;
 use serde_json::{Map, Value};
@@ -233,13 +233,17 @@ pub(crate) fn expiry(
     }
 }
 
-/// An instant from the wire.
+/// An instant from the wire, of the years that every format can write; so no sum of it and a span we know overflows.
 pub(crate) fn instant(
     at: Option<WireTime>,
     pointer: &'static str,
     problems: &mut Problems,
 ) -> Option<Timestamp> {
-    time::from_wire(at?, pointer).map_err(|_| problems.add(pointer, "is not an instant")).ok()
+    let at = time::from_wire(at?, pointer).ok().filter(|at| (1970..=9999).contains(&at.year()));
+    if at.is_none() {
+        problems.add(pointer, "must be an instant between the years 1970 and 9999");
+    }
+    at
 }
 
 /// The permissions of a service key, each once, in their order.
@@ -270,5 +274,4 @@ pub(crate) fn idempotency_key(text: &str, problems: &mut Problems) -> Option<Str
 }
 
 #[cfg(test)]
-#[path = "input_tests.rs"]
 mod tests;

@@ -24,6 +24,9 @@ mod usage;
 mod wire;
 mod workspaces;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use service::KeysService;
 

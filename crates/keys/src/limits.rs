@@ -13,6 +13,10 @@ const MAX_LIMIT: u64 = 1024;
 /// 400 days.
 const MAX_WINDOW_SECONDS: u32 = 34_560_000;
 
+#[expect(
+    clippy::struct_field_names,
+    reason = "the field is called so in the API, on the wire and in the database"
+)]
 /// At most `limit` units in any `window_seconds` seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limit {

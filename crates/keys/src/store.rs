@@ -12,6 +12,9 @@ mod service_keys;
 mod usage;
 mod workspaces;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tollgate_db::Db;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The most points in one answer, and the most steps between `from` and `to`.
-const MAX_POINTS: usize = 10_000;
+const MAX_POINTS: u16 = 10_000;
 const DEFAULT_SPAN: TimeDelta = TimeDelta::hours(24);
 
 /// The minutes that are asked for, and how many of them make a point.
@@ -35,7 +35,7 @@ impl Question {
         let start = minute_of(from.unwrap_or_else(|| to.unwrap_or(now) - DEFAULT_SPAN));
         if start >= end {
             problems.add("/from", "must be before `to`");
-        } else if end.div_euclid(step.minutes()) - start.div_euclid(step.minutes()) > MAX_POINTS as i64 {
+        } else if end.div_euclid(step.minutes()) - start.div_euclid(step.minutes()) > MAX_POINTS.into() {
             problems.add("/granularity", too_many());
         }
         problems.check()?;
@@ -55,8 +55,9 @@ impl KeysService {
         let partition = WorkspaceId::from(key.workspace_id).to_string();
         let subject = KeyId::from(key.id).to_string();
         let Question { minutes, step } = question;
-        let rows = self.store.usage_of(&partition, &subject, minutes, step, MAX_POINTS as i64 + 1).await?;
-        if rows.len() > MAX_POINTS {
+        let rows =
+            self.store.usage_of(&partition, &subject, minutes, step, i64::from(MAX_POINTS) + 1).await?;
+        if rows.len() > MAX_POINTS.into() {
             return Err(Fault::invalid("/granularity", too_many()));
         }
         let points: Vec<_> = rows.into_iter().map(point).collect::<Result<_, _>>()?;

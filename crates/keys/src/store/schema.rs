@@ -3,7 +3,7 @@
 //! `Time` is called `Instant` here: `table!` takes a column of a type with that name for diesel's own.
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Bool, Nullable, Text};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     workspaces (id) {
@@ -16,7 +16,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::Text;
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     members (workspace_id, user_id) {
@@ -28,7 +28,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::Text;
     use tollgate_db::sql_types::{Id, Json, List, Time as Instant};
 
     plans (id) {
@@ -42,7 +42,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Bool, Nullable, Text};
     use tollgate_db::sql_types::{Id, Json, List, Time as Instant};
 
     keys (id) {
@@ -66,7 +66,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, Nullable, Text};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     secrets (id) {
@@ -80,7 +80,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, Nullable, Text};
     use tollgate_db::sql_types::{Id, List, Time as Instant};
 
     service_keys (id) {
@@ -99,7 +99,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{BigInt, Text};
 
     usage (partition, subject, minute, code) {
         partition -> Text,
@@ -111,7 +111,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::Text;
     use tollgate_db::sql_types::Time as Instant;
 
     usage_batches (id) {
@@ -130,7 +130,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Nullable, Text};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     audit_events (id) {
@@ -146,7 +146,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::Binary;
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     idempotency (id) {

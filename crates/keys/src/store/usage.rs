@@ -15,7 +15,7 @@ use tollgate_kernel::{Fault, KeyId, Timestamp};
 
 use super::{
     Store,
-    schema::{last_used, usage, usage_batches},
+    schema::{usage, usage_batches},
 };
 
 /// Rows per statement: 5 values each, far below what either database takes.

@@ -145,8 +145,11 @@ fn expiries_lie_ahead() {
     for wrong in [TimeDelta::zero(), -day, TimeDelta::days(36_501)] {
         assert_eq!(run(|problems| expiry(at(wrong), 0, now, problems)).1, ["/expires_at"]);
     }
-    let nonsense = Some(WireTime { seconds: i64::MAX, nanos: 0 });
-    assert_eq!(run(|problems| expiry(nonsense, 0, now, problems)).1, ["/expires_at"]);
+    // Not in the calendar, before 1970, and after 9999.
+    for seconds in [i64::MAX, -1, 253_402_300_800] {
+        let at = Some(WireTime { seconds, nanos: 0 });
+        assert_eq!(run(|problems| expiry(at, 0, now, problems)).1, ["/expires_at"]);
+    }
     assert_eq!(run(|problems| expiry(None, 36_501, now, problems)).1, ["/expires_in_days"]);
     assert_eq!(run(|problems| expiry(at(day), 1, now, problems)).1, ["/expires_in_days"]);
 }

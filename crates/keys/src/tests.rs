@@ -1,0 +1,138 @@
+//! The service as its callers see it, on both databases. Here: what the tests share.
+
+mod authorization;
+mod counter;
+mod drain;
+mod keys;
+mod resolve;
+mod service_keys;
+mod usage;
+mod workspaces;
+
+use std::sync::Arc;
+
+use tollgate_db::{Db, Settings};
+use tollgate_kernel::{Clock, Code, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
+use tollgate_proto::{
+    fault::from_status,
+    kernel::{Caller, caller},
+    keys as wire, time,
+};
+use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
+use tollgate_verify::{Changes, KeyKind, MemberRole, PresentedKey, Subject};
+use tonic::Request;
+
+use crate::{Config, KeysService, MIGRATIONS};
+use counter::Counter;
+
+/// A service with tables of its own.
+#[derive(Clone)]
+struct Desk {
+    service: Arc<KeysService>,
+    clock: Arc<MockClock>,
+    counter: Arc<Counter>,
+    changes: Changes,
+}
+
+/// Calls the service as everybody does: through the trait.
+macro_rules! call {
+    ($desk:expr, $rpc:ident, $message:expr) => {
+        tollgate_proto::Keys::$rpc(&*$desk.service, Request::new($message))
+            .await
+            .map(tonic::Response::into_inner)
+            .map_err(from_status)
+    };
+}
+
+use call;
+
+impl Desk {
+    async fn new(database: &TestDatabase) -> Self {
+        Self::with(database, Config::default(), Counter::new()).await
+    }
+
+    async fn with(database: &TestDatabase, config: Config, counter: Arc<Counter>) -> Self {
+        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        db.migrate(&MIGRATIONS).await.expect("migrated");
+        let (clock, changes) = (MockClock::new(), Changes::new());
+        let entropy = Arc::new(OsEntropy);
+        let service = KeysService::new(config, db, counter.clone(), changes.clone(), clock.clone(), entropy);
+        Self { service, clock, counter, changes }
+    }
+
+    /// A user who was never here before.
+    fn user(&self) -> Caller {
+        user(UserId::new(&*self.clock, &OsEntropy), false)
+    }
+
+    fn operator(&self) -> Caller {
+        user(UserId::new(&*self.clock, &OsEntropy), true)
+    }
+
+    async fn workspace_of(&self, caller: &Caller) -> String {
+        let message = wire::EnsurePersonalWorkspaceRequest { caller: Some(caller.clone()) };
+        let answer = call!(self, ensure_personal_workspace, message).expect("made");
+        answer.workspace.expect("a workspace").id
+    }
+
+    /// Somebody who has this role in the workspace.
+    async fn member(&self, workspace: &str, role: MemberRole) -> Caller {
+        let id = UserId::new(&*self.clock, &OsEntropy);
+        self.service.store.plant_member(workspace.parse().expect("an id"), id, role).await;
+        user(id, false)
+    }
+
+    async fn key(&self, caller: &Caller) -> wire::CreateKeyResponse {
+        let message = wire::CreateKeyRequest { name: "a key".into(), ..Default::default() };
+        self.create(caller, message).await.expect("made")
+    }
+
+    async fn create(
+        &self,
+        caller: &Caller,
+        message: wire::CreateKeyRequest,
+    ) -> Result<wire::CreateKeyResponse, Fault> {
+        call!(self, create_key, wire::CreateKeyRequest { caller: Some(caller.clone()), ..message })
+    }
+
+    async fn service_key(&self, caller: &Caller, permissions: &[&str]) -> wire::CreateServiceKeyResponse {
+        let message = wire::CreateServiceKeyRequest {
+            caller: Some(caller.clone()),
+            name: "a machine".into(),
+            permissions: permissions.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        call!(self, create_service_key, message).expect("made")
+    }
+
+    /// A machine of the caller's workspace.
+    async fn machine(&self, caller: &Caller, permissions: &[&str]) -> Caller {
+        machine(self.service_key(caller, permissions).await.service_key.expect("a service key").id)
+    }
+
+    async fn resolve(&self, secret: &str) -> Option<wire::Grant> {
+        let presented = PresentedKey::parse(secret).expect("a key");
+        let (public_id, digest) = (presented.public_id, presented.digest.to_vec());
+        call!(self, resolve_key, wire::ResolveKeyRequest { public_id, digest }).expect("an answer").grant
+    }
+
+    async fn revoke(&self, caller: &Caller, key_id: &str) -> Result<(), Fault> {
+        let message = wire::RevokeKeyRequest { caller: Some(caller.clone()), key_id: key_id.into() };
+        call!(self, revoke_key, message).map(|wire::RevokeKeyResponse {}| ())
+    }
+}
+
+fn user(id: UserId, operator: bool) -> Caller {
+    let session_id = SessionId::from_uuid(id.uuid()).to_string();
+    let principal = caller::User { user_id: id.to_string(), session_id, operator };
+    Caller { ip: "192.0.2.1".into(), principal: Some(caller::Principal::User(principal)) }
+}
+
+fn machine(service_key_id: String) -> Caller {
+    let principal = caller::ServiceKey { service_key_id };
+    Caller { ip: String::new(), principal: Some(caller::Principal::ServiceKey(principal)) }
+}
+
+fn pointers(fault: &Fault) -> Vec<&str> {
+    fault.violated().iter().map(|violation| &*violation.pointer).collect()
+}

@@ -1,0 +1,83 @@
+//! A ratelimit role that hands out the batches it was given, and fails as it is told.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::Notify;
+use tollgate_kernel::Fault;
+use tollgate_proto::{
+    RateLimit,
+    fault::to_status,
+    ratelimit::{
+        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DrainTalliesRequest,
+        DrainTalliesResponse, TallyBatch, TallyRow,
+    },
+};
+use tonic::{Request, Response, Status, async_trait};
+
+/// What goes wrong with the next acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    /// It does not arrive.
+    Lost,
+    /// It arrives, and its answer does not.
+    Unanswered,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    batches: Mutex<VecDeque<TallyBatch>>,
+    mishaps: Mutex<VecDeque<Mishap>>,
+    pub(crate) acknowledged: Notify,
+}
+
+impl Counter {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn give(&self, id: &str, rows: Vec<TallyRow>) {
+        self.batches.lock().expect("whole").push_back(TallyBatch { id: id.into(), rows });
+    }
+
+    pub(crate) fn mishap(&self, mishap: Mishap) {
+        self.mishaps.lock().expect("whole").push_back(mishap);
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.batches.lock().expect("whole").len()
+    }
+}
+
+#[async_trait]
+impl RateLimit for Counter {
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
+    }
+
+    async fn drain_tallies(
+        &self,
+        _: Request<DrainTalliesRequest>,
+    ) -> Result<Response<DrainTalliesResponse>, Status> {
+        let batch = self.batches.lock().expect("whole").front().cloned();
+        Ok(Response::new(DrainTalliesResponse { batch }))
+    }
+
+    async fn ack_tallies(
+        &self,
+        request: Request<AckTalliesRequest>,
+    ) -> Result<Response<AckTalliesResponse>, Status> {
+        let mishap = self.mishaps.lock().expect("whole").pop_front();
+        if mishap != Some(Mishap::Lost) {
+            let id = request.into_inner().batch_id;
+            self.batches.lock().expect("whole").retain(|batch| batch.id != id);
+            self.acknowledged.notify_one();
+        }
+        match mishap {
+            Some(_) => Err(to_status(Fault::unavailable("a mishap"))),
+            None => Ok(Response::new(AckTalliesResponse {})),
+        }
+    }
+}
