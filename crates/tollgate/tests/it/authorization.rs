@@ -1,0 +1,103 @@
+//! Every route of the OpenAPI document, as nobody and as a stranger.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{app::TestApp, docs::operations};
+
+/// Routes that anybody may call. A new route that is not here must ask who calls.
+const PUBLIC: [&str; 10] = [
+    "/v1/auth/signup",
+    "/v1/auth/login",
+    "/v1/auth/refresh",
+    "/v1/auth/logout",
+    "/v1/auth/logout-all",
+    "/.well-known/jwks.json",
+    "/openapi.json",
+    "/docs",
+    "/livez",
+    "/readyz",
+];
+
+/// A body that parses, so that it is the caller that is refused and not the body.
+fn body(path: &str) -> Value {
+    match path {
+        "/v1/keys" => json!({ "name": "a" }),
+        "/v1/service-keys" => json!({ "name": "a", "permissions": ["keys.verify"] }),
+        "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_in_where_a_credential_is_needed() {
+    let app = TestApp::new().await;
+    let document = app.get("/openapi.json").await.json(200);
+    let mut asked = 0;
+    for (path, method, operation) in operations(&document) {
+        let concrete = path.replace("{id}", "key_00000000000000000000000001");
+        let verb: Method = method.to_uppercase().parse().unwrap();
+        if PUBLIC.contains(&path) {
+            continue;
+        }
+        let needs = operation["security"]
+            .as_array()
+            .is_some_and(|needs| !needs.contains(&json!({})) && !needs.is_empty());
+        assert!(needs, "{method} {path} does not say that it needs a credential");
+        for credential in [None, Some("tg_live_nonsense"), Some("a.b.c")] {
+            let mut call = app.call(verb.clone(), &concrete).json(&body(path));
+            if let Some(credential) = credential {
+                call = call.bearer(credential);
+            }
+            let answer = call.await;
+            assert_eq!(answer.status, 401, "{method} {path} {credential:?}: {}", answer.text());
+            assert!(answer.header("www-authenticate").is_some(), "{method} {path}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 30, "{asked}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
+    let app = TestApp::new().await;
+    let (owner, stranger) = (app.user().await, app.user().await);
+    let (key, service) = (owner.key().create().await, owner.service_key(&["keys.verify"]).await);
+    let theirs = stranger.service_key(&["keys.verify", "keys.read", "keys.write", "usage.read"]).await;
+    let document = app.get("/openapi.json").await.json(200);
+    let mut asked = 0;
+    for (path, method, operation) in operations(&document) {
+        let verb: Method = method.to_uppercase().parse().unwrap();
+        let workspace =
+            operation["parameters"].as_array().into_iter().flatten().any(|it| it["name"] == "workspace_id");
+        let concrete = if path.contains("{id}") {
+            let id = if path.starts_with("/v1/service-keys") { &service.id } else { &key.id };
+            path.replace("{id}", id)
+        } else if workspace {
+            format!("{path}?workspace_id={}", owner.workspace_id)
+        } else if operation["requestBody"].is_object() && ["/v1/keys", "/v1/service-keys"].contains(&path) {
+            path.to_owned()
+        } else {
+            continue;
+        };
+        let mut sent = body(path);
+        if method == "post" {
+            sent["workspace_id"] = json!(owner.workspace_id);
+        }
+        for credential in [&stranger.tokens.access, &theirs.key] {
+            let answer = app.call(verb.clone(), &concrete).json(&sent).bearer(credential).await;
+            let status = answer.status.as_u16();
+            assert!([403, 404].contains(&status), "{method} {concrete}: {status} {}", answer.text());
+            assert!(!answer.text().contains(&owner.email));
+            asked += 1;
+        }
+    }
+    assert!(asked >= 14, "{asked}");
+    // Nothing of it had an effect.
+    key.whoami().await.json(200);
+    assert_eq!(service.verify(&key.key).await["code"], "VALID");
+    assert_eq!(owner.get("/v1/keys").await.json(200)["data"].as_array().unwrap().len(), 1);
+    assert_eq!(owner.get("/v1/service-keys").await.json(200)["data"].as_array().unwrap().len(), 1);
+    app.finish().await;
+}

@@ -1,0 +1,43 @@
+//! The integration suite: one binary that drives the whole system over its sockets, laid out like the URLs.
+//!
+//! `TOLLGATE_TEST_SHAPE` says what is behind them: `sqlite` (the default; needs nothing), `postgres` or `split` (both
+//! need TEST_DATABASE_URL and TEST_REDIS_URL). The tests are the same.
+
+mod actors;
+mod admin;
+mod app;
+mod auth {
+    //! `/v1/auth/…`
+    mod login;
+    mod logout;
+    mod refresh;
+    mod signup;
+}
+mod authorization;
+mod context;
+mod docs;
+mod gate;
+mod gate_grpc;
+mod hostile_credentials;
+mod hostile_input;
+mod hostile_sockets;
+mod http;
+mod keys {
+    //! `/v1/keys/…`
+    mod create;
+    mod list;
+    mod revoke;
+    mod usage;
+    mod verify;
+}
+mod logs;
+mod me;
+mod operators;
+mod outage;
+mod process;
+mod processes;
+mod restart;
+mod service_keys;
+mod shape;
+mod well_known;
+mod whoami;

@@ -1,0 +1,129 @@
+//! The real binary, as a process of its own: started, read, told to stop.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::http::Client;
+
+/// The program, in an empty directory and without the variables of this machine.
+pub(crate) fn tollgate(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.current_dir(dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A server in a process of its own. Killed on drop.
+pub(crate) struct Server {
+    child: Child,
+    addresses: HashMap<String, SocketAddr>,
+    pub(crate) banner: String,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Server {
+    /// Starts `serve` with these arguments and variables, on free ports, and waits until it says that it is ready.
+    pub(crate) fn start(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = tollgate(dir);
+        command.arg("serve").args(arguments);
+        for name in ["HTTP", "GATE", "ADMIN", "IDENTITY", "KEYS", "RATELIMIT"] {
+            command.env(format!("TOLLGATE__{name}__LISTEN"), "127.0.0.1:0");
+        }
+        let mut child = command.envs(variables.iter().copied()).spawn().expect("the binary starts");
+        let mut errors = child.stderr.take().expect("piped");
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).expect("the log is UTF-8");
+            text
+        });
+        let mut banner = String::new();
+        for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+            let line = line.expect("the banner is UTF-8");
+            banner.push_str(&line);
+            banner.push('\n');
+            if line == "Ready." {
+                return Self { child, addresses: addresses(&banner), banner, log: Some(log) };
+            }
+        }
+        panic!("it did not start: {banner}{}", log.join().expect("the log is read"));
+    }
+
+    /// Where it listens, by the banner's word.
+    pub(crate) fn at(&self, word: &str) -> SocketAddr {
+        *self.addresses.get(word).unwrap_or_else(|| panic!("{word} is not in {}", self.banner))
+    }
+
+    pub(crate) fn http(&self) -> Client {
+        Client::new(self.at("http"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for it to end; its exit status and its log.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("it ends");
+        (status, self.log.take().expect("read once").join().expect("the log is read"))
+    }
+
+    /// SIGTERM, and what [`Server::ended`] gives.
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, or a test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn addresses(banner: &str) -> HashMap<String, SocketAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (word, url) = (words.next()?, words.next()?);
+        let authority = url.strip_prefix("http://")?.split('/').next()?;
+        Some((word.to_owned(), authority.parse().ok()?))
+    };
+    banner.lines().filter_map(address).collect()
+}
+
+/// What a command that ends by itself says.
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a command to its end, with `input` as its standard input.
+pub(crate) fn run(dir: &Path, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Said {
+    let mut command = tollgate(dir);
+    command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    // A command that reads nothing may be gone already.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Said {
+        code: output.status.code().expect("no signal"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+/// An empty directory.
+pub(crate) fn empty() -> TempDir {
+    tempfile::tempdir().expect("there is a temporary folder")
+}
