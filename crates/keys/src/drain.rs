@@ -4,7 +4,10 @@
 //! id; an id that is there already adds nothing. So it may come twice (the acknowledgement was lost, two replicas drain
 //! at once, this process died in between) and counts once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +25,12 @@ use crate::{KeysService, store::Calls, usage::minute_of};
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// One drain ends after so many batches even if there are more: whoever waits for it is not kept for ever.
 const BATCHES_PER_DRAIN: usize = 1000;
-const BATCH_ID_BYTES: usize = 128;
-const ID_BYTES: usize = 64;
-const CODE_BYTES: usize = 32;
+/// A batch of one partition with fewer rows took all that the partition had.
+pub(crate) const FULL_BATCH: usize = 5000;
+// As long as the ratelimit role lets them be, and more: what is refused here would stop the drain, or be lost.
+const BATCH_ID_BYTES: usize = 256;
+const ID_BYTES: usize = 128;
+const CODE_BYTES: usize = 64;
 
 /// A batch as it is stored: rows of the same calls are one row, and of each key the latest call.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,15 +42,23 @@ struct Counted {
 }
 
 impl KeysService {
-    /// Stores all tallies there are, and says how many rows that were.
+    /// Stores all tallies that were there when it was called, and says how many rows that were.
+    ///
+    /// Partitions come in turn. Under steady traffic there is always another batch, so a run also ends when a partition
+    /// comes again that it has already emptied.
     pub async fn drain(&self) -> Result<u64, Fault> {
-        let mut rows = 0;
+        let _one_at_a_time = self.draining.lock().await;
+        let (mut rows, mut emptied) = (0, BTreeSet::new());
         for _ in 0..BATCHES_PER_DRAIN {
             let answer = self.ratelimit.drain_tallies(Request::new(DrainTalliesRequest {})).await;
             let Some(batch) = answer.map_err(from_status)?.into_inner().batch else { break };
             rows += self.store_batch(&batch).await?;
             let acknowledged = AckTalliesRequest { batch_id: batch.id };
             self.ratelimit.ack_tallies(Request::new(acknowledged)).await.map_err(from_status)?;
+            let partition = batch.rows.first().map(|row| row.partition.clone());
+            if batch.rows.len() < FULL_BATCH && !emptied.insert(partition) {
+                break;
+            }
         }
         metrics::counter!("tollgate_keys_usage_rows_total").increment(rows);
         Ok(rows)
@@ -173,7 +187,7 @@ mod tests {
             row("key_1", "", 1),
             row("key_1", "VALID", 0),
             row("key_1", "VALID", u64::MAX),
-            row(&"k".repeat(65), "VALID", 1),
+            row(&"k".repeat(129), "VALID", 1),
             TallyRow { minute: None, ..row("key_1", "VALID", 1) },
             TallyRow {
                 minute: Some(prost_types::Timestamp { seconds: -60, nanos: 0 }),

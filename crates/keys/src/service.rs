@@ -12,13 +12,14 @@ use tonic::{Request, Response, Status};
 use crate::{Config, store::Store};
 
 /// The keys role.
-#[derive(Clone)]
 pub struct KeysService {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) ratelimit: RateLimitHandle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Held by the drain that runs: two at once would be handed the same batches, one of them in vain.
+    pub(crate) draining: tokio::sync::Mutex<()>,
 }
 
 impl KeysService {
@@ -32,7 +33,7 @@ impl KeysService {
         entropy: Arc<dyn Entropy>,
     ) -> Arc<Self> {
         let store = Store::new(db, changes, clock.clone(), entropy.clone());
-        Arc::new(Self { config, store, ratelimit, clock, entropy })
+        Arc::new(Self { config, store, ratelimit, clock, entropy, draining: tokio::sync::Mutex::default() })
     }
 
     /// Whether the database answers.

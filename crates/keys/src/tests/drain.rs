@@ -46,11 +46,13 @@ impl Used {
 on_every_database! {
     async fn a_drain_takes_all_there_is(database: TestDatabase) {
         let used = Used::new(Desk::new(&database).await).await;
-        for batch in ["1", "2", "3"] {
-            used.desk.counter.give(batch, vec![used.row("VALID", 2), used.row("EXPIRED", 1)]);
+        used.desk.counter.give("1", vec![used.row("VALID", 2), used.row("EXPIRED", 1)]);
+        for partition in ["usr_1", "usr_2"] {
+            let row = |code| TallyRow { partition: partition.into(), ..used.row(code, 1) };
+            used.desk.counter.give(partition, vec![row("VALID"), row("EXPIRED")]);
         }
         assert_eq!(used.desk.service.drain().await.expect("drained"), 6);
-        assert_eq!((used.total().await, used.desk.counter.left()), (9, 0));
+        assert_eq!((used.total().await, used.desk.counter.left()), (3, 0));
         assert_eq!(used.desk.service.drain().await.expect("drained"), 0);
     }
 
@@ -71,15 +73,39 @@ on_every_database! {
         for batch in 0..20 {
             used.desk.counter.give(&batch.to_string(), vec![used.row("VALID", 1)]);
         }
-        let replicas: Vec<_> = (0..4).map(|_| {
-            let service = used.desk.service.clone();
-            tokio::spawn(async move { service.drain().await })
-        }).collect();
+        let mut replicas = Vec::new();
+        for _ in 0..4 {
+            let counter = used.desk.counter.clone();
+            let replica = Desk::with(&database, Config::default(), counter.clone()).await;
+            replicas.push(tokio::spawn(async move {
+                let mut rows = 0;
+                while counter.left() > 0 {
+                    rows += replica.service.drain().await.expect("drained");
+                }
+                rows
+            }));
+        }
         let mut rows = 0;
         for replica in replicas {
-            rows += replica.await.expect("no panic").expect("drained");
+            rows += replica.await.expect("no panic");
         }
         assert_eq!((rows, used.total().await, used.desk.counter.left()), (20, 20, 0));
+    }
+
+    async fn a_run_ends_though_there_is_always_more(database: TestDatabase) {
+        let used = Used::new(Desk::new(&database).await).await;
+        let minute = |n: u64| {
+            let at = used.desk.clock.now() - chrono::TimeDelta::minutes(n.cast_signed());
+            TallyRow { minute: Some(time::to_wire(at)), ..used.row("VALID", 1) }
+        };
+        // A full batch says that its partition has more; the two after it say twice that it is empty.
+        used.desk.counter.give("full", (0..crate::drain::FULL_BATCH as u64).map(minute).collect());
+        for batch in ["rest", "again", "and again"] {
+            used.desk.counter.give(batch, vec![used.row("EXPIRED", 1)]);
+        }
+        assert_eq!(used.desk.service.drain().await.expect("drained"), 5002);
+        assert_eq!(used.desk.counter.left(), 1);
+        assert_eq!(used.desk.service.drain().await.expect("drained"), 1);
     }
 
     async fn nonsense_does_not_stop_the_drain(database: TestDatabase) {
