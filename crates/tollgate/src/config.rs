@@ -86,15 +86,17 @@ pub fn load_from(
 /// The configuration as `tollgate config` prints it: TOML, each value with its origin, secrets hidden.
 pub fn printed(settings: &Settings) -> String {
     let (mut text, mut section) = (String::new(), "");
-    // What stands above the first section comes first, as TOML needs it.
-    let top = settings.iter().filter(|(path, _)| !path.contains('.'));
-    for (path, setting) in top.chain(settings.iter().filter(|(path, _)| path.contains('.'))) {
-        let (its, key) = path.rsplit_once('.').unwrap_or(("", path));
+    // By section, and what is in none comes first, as TOML needs it.
+    let mut all: Vec<_> =
+        settings.iter().map(|(path, it)| (path.rsplit_once('.').unwrap_or(("", path)), it)).collect();
+    all.sort_by_key(|(place, _)| *place);
+    for ((its, key), setting) in all {
+        let path = if its.is_empty() { key.to_owned() } else { format!("{its}.{key}") };
         if its != section {
             writeln!(text, "\n[{its}]").expect("a string takes all");
             section = its;
         }
-        let secret = SECRETS.contains(&path) && !settings.text(path).is_empty();
+        let secret = SECRETS.contains(&path.as_str()) && !settings.text(&path).is_empty();
         let value = if secret { "\"(hidden)\"".to_owned() } else { settings::written(&setting.value) };
         let origin = match &setting.origin {
             Origin::Default => String::new(),

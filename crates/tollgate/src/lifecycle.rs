@@ -5,7 +5,6 @@ use std::{future::Future, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_kernel::{Code, Fault};
@@ -25,6 +24,11 @@ impl Stage {
     /// A stage without tasks. A task of it that ends before it is told to is reported to `deaths`.
     pub(crate) fn new(name: &'static str, deaths: mpsc::Sender<Fault>) -> Self {
         Self { name, stop: CancellationToken::new(), tasks: TaskTracker::new(), deaths }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// What the stage's tasks end at.
@@ -89,7 +93,8 @@ impl Signals {
     }
 }
 
-/// Runs until a signal, then drains. A task that dies, a second signal, or more than `patience` for draining: a fault.
+/// Runs until a signal, then drains within `patience`. A task that dies, a second signal, something that had to be cut
+/// off: a fault.
 pub(crate) async fn until_told(
     mut running: Running,
     mut signals: Signals,
@@ -102,11 +107,11 @@ pub(crate) async fn until_told(
         }
         fault = running.died() => Some(fault),
     };
-    let aborted = |why: &str| Err(Fault::new(Code::Unavailable, format!("Stopped without draining: {why}.")));
     let stopped = tokio::select! {
-        () = running.stop() => Ok(()),
-        () = sleep(patience) => aborted("it took longer than shutdown.timeout_seconds"),
-        signal = signals.next() => aborted(&format!("a second signal, {signal}")),
+        stopped = running.stop(patience) => stopped,
+        signal = signals.next() => {
+            Err(Fault::new(Code::Unavailable, format!("Stopped without draining: a second signal, {signal}.")))
+        }
     };
     match death {
         Some(fault) => Err(fault),

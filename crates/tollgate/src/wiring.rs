@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tollgate_edge::{Edge, Parts, Probe};
 use tollgate_identity::IdentityService;
-use tollgate_kernel::{Clock, Entropy, Fault};
+use tollgate_kernel::{Clock, Code, Entropy, Fault};
 use tollgate_keys::KeysService;
 use tollgate_proto::{
     IdentityHandle, KeysHandle, RateLimitHandle,
@@ -38,7 +38,7 @@ use crate::{
     telemetry,
 };
 
-/// How old a cached grant or session may be in a process that is not told of changes, because the role is elsewhere.
+/// How old a cached grant or session may be in a process that is not told of every change.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Records that a verifier keeps, of each kind.
@@ -96,11 +96,24 @@ impl Running {
     }
 
     /// Finishes what has begun and flushes what was counted, in the reverse of the order of starting.
-    pub async fn stop(self) {
+    ///
+    /// Each stage may take half of what is left of `patience` before it is cut off, so that a client that never ends does
+    /// not keep the tallies from being flushed. A fault if something was cut off.
+    pub async fn stop(self, patience: Duration) -> Result<(), Fault> {
         self.draining.cancel();
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut cut_off = Vec::new();
         for stage in self.stages.iter().rev() {
-            stage.stop().await;
+            let left = deadline.duration_since(tokio::time::Instant::now());
+            if tokio::time::timeout(left / 2, stage.stop()).await.is_err() {
+                cut_off.push(stage.name());
+            }
         }
+        if cut_off.is_empty() {
+            return Ok(());
+        }
+        let what = format!("Cut off after shutdown.timeout_seconds: {}.", cut_off.join(", "));
+        Err(Fault::new(Code::DeadlineExceeded, what))
     }
 }
 
@@ -307,7 +320,8 @@ impl<'a> Wiring<'a> {
         identity: IdentityHandle,
         keys: KeysHandle,
     ) -> Result<(), Fault> {
-        let told = self.roles.has(Role::Identity) && self.roles.has(Role::Keys);
+        // With PostgreSQL there may be other processes, whose changes nobody tells this one.
+        let told = self.roles.is_all() && self.config.database.url.is_none();
         let settings = tollgate_verify::Settings {
             rules: self.rules.clone(),
             max_age: (!told).then_some(MAX_AGE),
@@ -379,6 +393,10 @@ impl<'a> Wiring<'a> {
     ) -> Result<SocketAddr, Fault> {
         let listener = serve::listen(key, address).await?;
         let address = listener.local_addr().map_err(Fault::internal)?;
+        // Until the first look at the parts.
+        for service in ["", name] {
+            self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
         self.services.push(name);
         let port = Port { routes, name, settings: self.config.grpc.clone(), entropy: self.entropy.clone() };
         let health = HealthService::from_health_reporter(self.health.clone());

@@ -233,7 +233,7 @@ impl TestApp {
 
     async fn stop(&mut self) {
         for running in std::mem::take(&mut self.running).into_iter().rev() {
-            running.stop().await;
+            running.stop(Duration::from_secs(60)).await.expect("nothing is cut off");
         }
     }
 

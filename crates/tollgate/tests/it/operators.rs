@@ -41,7 +41,10 @@ fn a_password_from_a_file_and_a_password_that_is_refused() {
     assert_eq!(create("empty", "ada@example.com").code, 1);
     assert_eq!(create("missing", "ada@example.com").code, 1);
     assert_eq!(create("good", "nobody").code, 1);
-    assert_eq!(create("good", "ada@example.com").code, 0);
-    let twice = create("good", "ada@example.com");
-    assert_eq!(twice.code, 1, "{}", twice.out);
+    let made = create("good", "ada@example.com");
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert_eq!(create("good", "ada@example.com").out, made.out, "doing it again changes nothing");
+    std::fs::write(dir.path().join("other"), format!("{}\n", password())).unwrap();
+    let other = create("other", "ada@example.com");
+    assert_eq!(other.code, 1, "an existing user's password is not changed: {}", other.out);
 }

@@ -70,15 +70,19 @@ impl Server {
     }
 
     /// Waits for it to end; its exit status and its log.
-    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().expect("it ends");
-        (status, self.log.take().expect("read once").join().expect("the log is read"))
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
+        // Aside, so that the test's own connections go on and end as they should.
+        let wait = move || {
+            let status = self.child.wait().expect("it ends");
+            (status, self.log.take().expect("read once").join().expect("the log is read"))
+        };
+        tokio::task::spawn_blocking(wait).await.expect("no panic")
     }
 
     /// SIGTERM, and what [`Server::ended`] gives.
-    pub(crate) fn stop(self) -> (ExitStatus, String) {
+    pub(crate) async fn stop(self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
-        self.ended()
+        self.ended().await
     }
 }
 

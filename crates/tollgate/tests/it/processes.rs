@@ -15,6 +15,10 @@ use crate::{
     process::{Server, empty, run},
 };
 
+/// The beginning of a request that never ends.
+const ENDLESS: &str = "POST /v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                       content-length: 9\r\nexpect: 100-continue\r\n\r\n";
+
 /// Asks again until the answer is right; the machine's time is the limit, as for whoever uses it.
 async fn eventually<T>(within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
@@ -90,9 +94,9 @@ async fn session(http: Client, gate: std::net::SocketAddr) {
     let path = format!("/v1/keys/{id}/usage");
     let usage = eventually(Duration::from_secs(20), async || {
         let usage = person.get(&path).await;
-        (usage["total"] == 15).then_some(usage)
+        (usage["total"] == 15 && usage["last_used_at"].is_string()).then_some(usage)
     });
-    assert!(usage.await["last_used_at"].is_string());
+    assert_eq!(usage.await["data"].as_array().unwrap().iter().filter(|it| it["code"] == "VALID").count(), 1);
 
     let revoke = http.call(Method::DELETE, &format!("/v1/keys/{id}")).bearer(&person.access);
     revoke.await.empty(204);
@@ -127,7 +131,7 @@ async fn one_process_on_an_empty_directory_does_the_session_of_the_readme() {
             std::fs::metadata(&path).unwrap_or_else(|_| panic!("{}", path.display())).permissions().mode();
         assert_eq!(found & 0o777, mode, "{}", path.display());
     }
-    let (status, log) = server.stop();
+    let (status, log) = server.stop().await;
     assert!(status.success(), "{log}");
 }
 
@@ -143,7 +147,7 @@ async fn a_stop_flushes_usage() {
     for _ in 0..7 {
         server.http().call(Method::GET, "/v1/whoami").api_key(key).await.json(200);
     }
-    let (status, log) = server.stop();
+    let (status, log) = server.stop().await;
     assert!(status.success(), "{log}");
 
     let again = Server::start(dir.path(), &[], &rarely);
@@ -171,7 +175,7 @@ async fn a_request_that_has_begun_is_finished() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("the answer");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-    let (status, log) = server.ended();
+    let (status, log) = server.ended().await;
     assert!(status.success(), "{log}");
 }
 
@@ -182,8 +186,7 @@ async fn a_second_signal_aborts() {
     let server = Server::start(dir.path(), &[], &[]);
     // A request that never ends keeps the server from stopping.
     let mut stream = tokio::net::TcpStream::connect(server.at("http")).await.expect("it listens");
-    let head = "POST /v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(ENDLESS.as_bytes()).await.expect("written");
     let mut buffer = [0; 25];
     stream.read_exact(&mut buffer).await.expect("100 Continue");
     server.signal(Signal::TERM);
@@ -193,24 +196,33 @@ async fn a_second_signal_aborts() {
     })
     .await;
     server.signal(Signal::TERM);
-    let (status, log) = server.ended();
+    let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("a second signal"), "{log}");
 }
 
 #[tokio::test]
-async fn a_stop_that_takes_too_long_aborts() {
+async fn a_client_that_never_ends_is_cut_off_and_usage_is_flushed() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let dir = empty();
-    let server = Server::start(dir.path(), &[], &[("TOLLGATE__SHUTDOWN__TIMEOUT_SECONDS", "1")]);
+    let impatient =
+        [("TOLLGATE__SHUTDOWN__TIMEOUT_SECONDS", "2"), ("TOLLGATE__KEYS__DRAIN_INTERVAL_MS", "3600000")];
+    let server = Server::start(dir.path(), &[], &impatient);
+    let person = Person::new(server.http()).await;
+    let made = person.post("/v1/keys", &json!({ "name": "a" })).await;
+    let (key, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+    server.http().call(Method::GET, "/v1/whoami").api_key(key).await.json(200);
     let mut stream = tokio::net::TcpStream::connect(server.at("http")).await.expect("it listens");
-    let head = "POST /v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(ENDLESS.as_bytes()).await.expect("written");
     let mut buffer = [0; 25];
     stream.read_exact(&mut buffer).await.expect("100 Continue");
-    let (status, log) = server.stop();
+    let (status, log) = server.stop().await;
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(log.contains("shutdown.timeout_seconds"), "{log}");
+    assert!(log.contains("Cut off") && log.contains("edge"), "{log}");
+
+    let again = Server::start(dir.path(), &[], &[]);
+    let person = Person { http: again.http(), ..person };
+    assert_eq!(person.get(&format!("/v1/keys/{id}/usage")).await["total"], 1);
 }
 
 #[test]
@@ -274,7 +286,7 @@ async fn json_logs_are_json_line_by_line() {
     let secret = password();
     let body = json!({ "email": email(), "password": secret });
     server.http().call(Method::POST, "/v1/auth/login").json(&body).await.problem(401, "UNAUTHENTICATED");
-    let (_, log) = server.stop();
+    let (_, log) = server.stop().await;
     assert!(log.lines().count() > 2, "{log}");
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -291,7 +303,7 @@ async fn health_says_whether_the_server_is_ready() {
     let variables = [("TOLLGATE__ADMIN__LISTEN", admin.as_str())];
     let said = run(dir.path(), &["health"], &variables, "");
     assert_eq!(said.code, 0, "{}", said.err);
-    server.stop();
+    server.stop().await;
     let said = run(dir.path(), &["health"], &variables, "");
     assert_eq!(said.code, 1);
     assert!(said.err.contains("is not ready"), "{}", said.err);
@@ -372,7 +384,7 @@ async fn four_processes_do_the_session_of_the_readme() {
     session(edge.http(), edge.at("gate")).await;
     mesh_token_is_needed(keys.at("keys")).await;
     for server in [edge, keys, identity, ratelimit] {
-        let (status, log) = server.stop();
+        let (status, log) = server.stop().await;
         assert!(status.success(), "{log}");
     }
 }
