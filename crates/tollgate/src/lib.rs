@@ -8,12 +8,15 @@ mod banner;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod health;
 mod lifecycle;
 pub mod roles;
+mod running;
 mod serve;
 mod storage;
 mod telemetry;
 mod wiring;
 
+pub use running::{Addresses, Running};
 pub use storage::migrate;
-pub use wiring::{Addresses, Running, start};
+pub use wiring::start;

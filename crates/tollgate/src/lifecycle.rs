@@ -118,3 +118,54 @@ pub(crate) async fn until_told(
         None => stopped,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage() -> (Stage, mpsc::Receiver<Fault>) {
+        let (sender, deaths) = mpsc::channel(1);
+        (Stage::new("a stage", sender), deaths)
+    }
+
+    #[tokio::test]
+    async fn a_task_that_dies_is_reported_however_it_dies() {
+        for how in 0..3 {
+            let (stage, mut deaths) = stage();
+            stage.spawn("a task", async move {
+                match how {
+                    0 => Ok(()),
+                    1 => Err(Fault::unavailable("its reason")),
+                    _ => panic!("its panic"),
+                }
+            });
+            let cause = deaths.recv().await.expect("a death").cause().expect("a cause");
+            assert!(cause.starts_with("a task of a stage died: "), "{cause}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_is_told_to_is_no_death() {
+        let (stage, mut deaths) = stage();
+        let stop = stage.stop_signal();
+        stage.spawn("a task", async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        stage.stop().await;
+        drop(stage);
+        assert!(deaths.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_is_dropped_stops_its_tasks() {
+        let (stage, mut deaths) = stage();
+        let stop = stage.stop_signal();
+        stage.spawn("a task", async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        drop(stage);
+        assert!(deaths.recv().await.is_none());
+    }
+}

@@ -150,7 +150,7 @@ fn embedded_master_key(data_dir: &Path, entropy: &dyn Entropy) -> Result<SecretS
     let path = data_dir.join("master_key");
     match write_new(&path, &hex(&entropy.bytes::<32>()), 0o600) {
         Ok(()) => {
-            tracing::info!(path = %path.display(), "made the master key; keep a copy of it with the data")
+            tracing::info!(path = %path.display(), "made the master key; keep a copy of it with the data");
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(data_dir, &error)),

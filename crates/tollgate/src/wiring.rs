@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tollgate_edge::{Edge, Parts, Probe};
 use tollgate_identity::IdentityService;
-use tollgate_kernel::{Clock, Code, Entropy, Fault};
+use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_keys::KeysService;
 use tollgate_proto::{
     IdentityHandle, KeysHandle, RateLimitHandle,
-    fault::from_status,
+    gate::gate_server,
     identity::identity_server::{self, IdentityServer},
     keys::keys_server::{self, KeysServer},
     mesh::{Incoming, MeshToken},
@@ -23,14 +23,14 @@ use tollgate_ratelimit::RateLimitService;
 use tollgate_verify::{Changes, TokenRules, Verifier};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic_health::{
-    pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+    ServingStatus,
     server::{HealthReporter, HealthService},
 };
 
 use crate::{
-    admin,
-    config::Config,
-    config::address_of,
+    Addresses, Running, admin,
+    config::{Config, address_of},
+    health,
     lifecycle::Stage,
     roles::{Role, RoleSet},
     serve::{self, grpc::Port, http},
@@ -43,79 +43,6 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Records that a verifier keeps, of each kind.
 const CACHED: usize = 100_000;
-
-/// How often the gRPC health service is brought up to date.
-const HEALTH: Duration = Duration::from_secs(2);
-
-/// Where a process listens. None: not in this process.
-#[derive(Debug, Clone, Default)]
-pub struct Addresses {
-    /// HTTP.
-    pub http: Option<SocketAddr>,
-    /// The Gate.
-    pub gate: Option<SocketAddr>,
-    /// Metrics and health.
-    pub admin: Option<SocketAddr>,
-    /// The identity role.
-    pub identity: Option<SocketAddr>,
-    /// The keys role.
-    pub keys: Option<SocketAddr>,
-    /// The ratelimit role.
-    pub ratelimit: Option<SocketAddr>,
-}
-
-/// Roles that run in this process. Dropped without [`Running::stop`], they end at once.
-#[derive(Debug)]
-pub struct Running {
-    addresses: Addresses,
-    keys: Option<Arc<KeysService>>,
-    draining: CancellationToken,
-    stages: Vec<Stage>,
-    deaths: mpsc::Receiver<Fault>,
-    // Held as long as the process serves from the data directory.
-    _lock: Option<File>,
-}
-
-impl Running {
-    /// Where it listens.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
-    /// Stores every tally that was counted before this call, if the keys role is in this process.
-    pub async fn drain_usage(&self) -> Result<(), Fault> {
-        match &self.keys {
-            Some(keys) => keys.drain().await.map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits for a task to die. While all is well it never returns.
-    pub async fn died(&mut self) -> Fault {
-        self.deaths.recv().await.unwrap_or_else(|| Fault::internal("every task is gone"))
-    }
-
-    /// Finishes what has begun and flushes what was counted, in the reverse of the order of starting.
-    ///
-    /// Each stage may take half of what is left of `patience` before it is cut off, so that a client that never ends does
-    /// not keep the tallies from being flushed. A fault if something was cut off.
-    pub async fn stop(self, patience: Duration) -> Result<(), Fault> {
-        self.draining.cancel();
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut cut_off = Vec::new();
-        for stage in self.stages.iter().rev() {
-            let left = deadline.duration_since(tokio::time::Instant::now());
-            if tokio::time::timeout(left / 2, stage.stop()).await.is_err() {
-                cut_off.push(stage.name());
-            }
-        }
-        if cut_off.is_empty() {
-            return Ok(());
-        }
-        let what = format!("Cut off after shutdown.timeout_seconds: {}.", cut_off.join(", "));
-        Err(Fault::new(Code::DeadlineExceeded, what))
-    }
-}
 
 /// Starts `roles` as `config` says, which has been checked.
 pub async fn start(
@@ -181,7 +108,7 @@ impl<'a> Wiring<'a> {
             },
             mesh: config.mesh.shown(),
             health: HealthReporter::new(),
-            probes: vec![not_draining(draining.clone())],
+            probes: vec![health::not_draining(draining.clone())],
             draining,
             services: vec![""],
             addresses: Addresses::default(),
@@ -215,20 +142,14 @@ impl<'a> Wiring<'a> {
         }
         let service = Arc::new(counters(self.config, self.clock.clone(), self.entropy.clone())?);
         let pinged = service.clone();
-        self.probe("ratelimit", move || {
+        self.probes.push(health::probe("ratelimit", move || {
             let service = pinged.clone();
             async move { service.ping().await }
-        });
+        }));
         let stage = self.stage("ratelimit");
-        if !self.roles.is_all() {
-            let server = RateLimitServer::from_arc(service.clone());
-            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
-            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
-            let name = rate_limit_server::SERVICE_NAME;
-            self.addresses.ratelimit = Some(
-                self.grpc(&stage, "ratelimit.listen", self.config.ratelimit_at.listen, name, routes).await?,
-            );
-        }
+        let server = RateLimitServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
+        let routes = Routes::new(self.mesh_only(server));
+        self.role_port(&stage, Role::Ratelimit, rate_limit_server::SERVICE_NAME, routes).await?;
         self.stages.push(stage);
         Ok(service)
     }
@@ -239,25 +160,19 @@ impl<'a> Wiring<'a> {
         }
         let service = self.identity_service(ratelimit).await?;
         let pinged = service.clone();
-        self.probe("identity", move || {
+        self.probes.push(health::probe("identity", move || {
             let service = pinged.clone();
             async move { service.ping().await }
-        });
+        }));
         let stage = self.stage("identity");
         let (jobs, stop) = (service.clone(), stage.stop_signal());
         stage.spawn("periodic jobs", async move {
             jobs.run(stop.cancelled_owned()).await;
             Ok(())
         });
-        if !self.roles.is_all() {
-            let server = IdentityServer::from_arc(service.clone());
-            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
-            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
-            let name = identity_server::SERVICE_NAME;
-            self.addresses.identity = Some(
-                self.grpc(&stage, "identity.listen", self.config.identity_at.listen, name, routes).await?,
-            );
-        }
+        let server = IdentityServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
+        let routes = Routes::new(self.mesh_only(server));
+        self.role_port(&stage, Role::Identity, identity_server::SERVICE_NAME, routes).await?;
         self.stages.push(stage);
         Ok(service)
     }
@@ -292,24 +207,19 @@ impl<'a> Wiring<'a> {
             self.entropy.clone(),
         );
         let pinged = service.clone();
-        self.probe("keys", move || {
+        self.probes.push(health::probe("keys", move || {
             let service = pinged.clone();
             async move { service.ping().await }
-        });
+        }));
         let stage = self.stage("keys");
         let (jobs, stop) = (service.clone(), stage.stop_signal());
         stage.spawn("periodic jobs", async move {
             jobs.run(stop).await;
             Ok(())
         });
-        if !self.roles.is_all() {
-            let server = KeysServer::from_arc(service.clone());
-            let server = server.max_decoding_message_size(self.config.grpc.max_message_bytes);
-            let routes = Routes::new(InterceptedService::new(server, Incoming(self.mesh.clone())));
-            let name = keys_server::SERVICE_NAME;
-            self.addresses.keys =
-                Some(self.grpc(&stage, "keys.listen", self.config.keys_at.listen, name, routes).await?);
-        }
+        let server = KeysServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
+        let routes = Routes::new(self.mesh_only(server));
+        self.role_port(&stage, Role::Keys, keys_server::SERVICE_NAME, routes).await?;
         self.stages.push(stage);
         Ok((service.clone(), Some(service)))
     }
@@ -342,7 +252,7 @@ impl<'a> Wiring<'a> {
         let edge = Edge::new(self.config.edge.clone(), parts);
         let stage = self.stage("edge");
         let routes = Routes::new(edge.gate());
-        let name = tollgate_proto::gate::gate_server::SERVICE_NAME;
+        let name = gate_server::SERVICE_NAME;
         self.addresses.gate =
             Some(self.grpc(&stage, "gate.listen", self.config.gate.listen, name, routes).await?);
         let address = self.http(&stage, "http.listen", self.config.http.listen, edge.http()).await?;
@@ -360,12 +270,38 @@ impl<'a> Wiring<'a> {
         let router = admin::router(self.probes.clone());
         let address = self.http(stage, "admin.listen", self.config.admin.listen, router).await?;
         self.addresses.admin = Some(address);
-        let health = keep_health(self.health.clone(), self.probes.clone(), self.services.clone());
+        let health = health::keep(self.health.clone(), self.probes.clone(), self.services.clone());
         let stop = stage.stop_signal();
         stage.spawn("health", async move {
             stop.run_until_cancelled(health).await;
             Ok(())
         });
+        Ok(())
+    }
+
+    fn max_message(&self) -> usize {
+        self.config.grpc.max_message_bytes
+    }
+
+    /// A service that answers the mesh only.
+    fn mesh_only<S>(&self, server: S) -> InterceptedService<S, Incoming> {
+        InterceptedService::new(server, Incoming(self.mesh.clone()))
+    }
+
+    /// Opens a role to other processes, if there may be others.
+    async fn role_port(
+        &mut self,
+        stage: &Stage,
+        role: Role,
+        name: &'static str,
+        routes: Routes,
+    ) -> Result<(), Fault> {
+        if self.roles.is_all() {
+            return Ok(());
+        }
+        let at = address_of(self.config, role).expect("the edge opens no such port").listen;
+        let address = self.grpc(stage, &format!("{role}.listen"), at, name, routes).await?;
+        self.addresses.set(role, address);
         Ok(())
     }
 
@@ -395,7 +331,7 @@ impl<'a> Wiring<'a> {
         let address = listener.local_addr().map_err(Fault::internal)?;
         // Until the first look at the parts.
         for service in ["", name] {
-            self.health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
         self.services.push(name);
         let port = Port { routes, name, settings: self.config.grpc.clone(), entropy: self.entropy.clone() };
@@ -404,20 +340,12 @@ impl<'a> Wiring<'a> {
         Ok(address)
     }
 
-    fn probe<F, A>(&mut self, name: &'static str, check: F)
-    where
-        F: Fn() -> A + Send + Sync + 'static,
-        A: Future<Output = Result<(), Fault>> + Send + 'static,
-    {
-        self.probes.push(Probe { name, check: Arc::new(move || check().boxed()) });
-    }
-
     /// The edge is ready when those that it calls are.
     fn probe_elsewhere(&mut self) {
         for role in [Role::Ratelimit, Role::Identity, Role::Keys] {
             if !self.roles.has(role) {
                 let channel = self.elsewhere(role).channel();
-                self.probe(role.as_str(), move || is_serving(HealthClient::new(channel.clone())));
+                self.probes.push(health::elsewhere(role.as_str(), channel));
             }
         }
     }
@@ -431,43 +359,4 @@ pub(crate) fn counters(
 ) -> Result<RateLimitService, Fault> {
     let settings = config.ratelimit.settings(config.redis.url.clone());
     RateLimitService::open(settings, clock, entropy)
-}
-
-fn not_draining(draining: CancellationToken) -> Probe {
-    let check = move || {
-        let stopping = draining.is_cancelled();
-        async move { if stopping { Err(Fault::unavailable("stopping")) } else { Ok(()) } }.boxed()
-    };
-    Probe { name: "running", check: Arc::new(check) }
-}
-
-type Mesh = InterceptedService<tonic::transport::Channel, tollgate_proto::mesh::Outgoing>;
-
-async fn is_serving(mut client: HealthClient<Mesh>) -> Result<(), Fault> {
-    let request = HealthCheckRequest { service: String::new() };
-    let answer = client.check(request).await.map_err(from_status)?;
-    match answer.into_inner().status() {
-        ServingStatus::Serving => Ok(()),
-        other => Err(Fault::unavailable(format!("it says {other:?}"))),
-    }
-}
-
-/// Says over gRPC what the probes say. Never ends by itself.
-async fn keep_health(health: HealthReporter, probes: Vec<Probe>, services: Vec<&'static str>) {
-    let mut tick = tokio::time::interval(HEALTH);
-    loop {
-        tick.tick().await;
-        let mut ready = true;
-        for probe in &probes {
-            ready &= (probe.check)().await.is_ok();
-        }
-        let status = if ready {
-            tonic_health::ServingStatus::Serving
-        } else {
-            tonic_health::ServingStatus::NotServing
-        };
-        for service in &services {
-            health.set_service_status(*service, status).await;
-        }
-    }
 }

@@ -21,7 +21,7 @@ pub(crate) fn password() -> String {
 
 fn random() -> String {
     let entropy: &dyn Entropy = &OsEntropy;
-    entropy.bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:016x}", u64::from_be_bytes(entropy.bytes()))
 }
 
 /// A person who has signed up and logged in.
@@ -157,6 +157,7 @@ impl<'a> NewKey<'a, '_> {
 }
 
 /// A key that was made.
+#[expect(clippy::struct_field_names, reason = "a key is an id and a key, as the API has it")]
 pub(crate) struct Key<'a> {
     app: &'a TestApp,
     pub(crate) id: String,

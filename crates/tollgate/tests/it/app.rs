@@ -48,6 +48,9 @@ const TEST_SETTINGS: [(&str, &str); 17] = [
     ("TOLLGATE__RATELIMIT__REDIS_CONNECT_TIMEOUT_MS", "10000"),
 ];
 
+/// What the roles show each other in the split shape.
+const MESH_TOKEN: &str = "a-mesh-token-of-the-tests";
+
 /// Stores of a test's own, gone with it.
 pub(crate) struct Stores {
     settings: Vec<(String, String)>,
@@ -142,7 +145,7 @@ impl TestApp {
             admin: Client::new(address(at.admin)),
             gate: address(at.gate),
             running,
-            secrets: Mutex::new(Vec::new()),
+            secrets: Mutex::new(vec![("the mesh token".into(), MESH_TOKEN.into())]),
             log_start,
             stores: Some(stores),
         }
@@ -233,7 +236,7 @@ impl TestApp {
 
     async fn stop(&mut self) {
         for running in std::mem::take(&mut self.running).into_iter().rev() {
-            running.stop(Duration::from_secs(60)).await.expect("nothing is cut off");
+            running.stop(Duration::from_mins(1)).await.expect("nothing is cut off");
         }
     }
 
@@ -265,7 +268,7 @@ async fn start(given: &HashMap<String, String>, roles: &RoleSet, clock: &Arc<Moc
 
 /// Four sets of one role each, over real sockets, with a mesh token. The addresses become known one by one.
 async fn split(mut given: HashMap<String, String>, clock: &Arc<MockClock>) -> Vec<Running> {
-    given.insert("TOLLGATE__MESH__TOKEN".into(), "a-mesh-token-of-the-tests".into());
+    given.insert("TOLLGATE__MESH__TOKEN".into(), MESH_TOKEN.into());
     // Tests start many systems on one machine: a deadline is not what they are about.
     given.entry("TOLLGATE__GRPC__TIMEOUT_MS".into()).or_insert("30000".into());
     migrate(&given).await;

@@ -180,3 +180,28 @@ async fn the_port_says_that_it_serves_and_what() {
     }
     app.finish().await;
 }
+
+#[tokio::test]
+async fn the_port_describes_itself() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let app = TestApp::new().await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", app.gate_address()));
+    let channel = channel.expect("an address").connect().await.expect("it listens");
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await;
+    let answer =
+        answers.expect("it speaks").into_inner().message().await.expect("an answer").expect("an answer");
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"tollgate.gate.v1.Gate"), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("keys") || name.contains("identity")), "{names:?}");
+    app.finish().await;
+}

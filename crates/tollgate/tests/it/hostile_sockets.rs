@@ -31,7 +31,7 @@ async fn headers_have_a_bound_in_size_and_number() {
     let large =
         format!("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: {}\r\n\r\n", "a".repeat(20_000));
     assert_eq!(status(&sent(&app, large.as_bytes()).await), "431");
-    let lines: String = (0..65).map(|number| format!("x-{number}: a\r\n")).collect();
+    let lines = (0..65).map(|number| format!("x-{number}: a\r\n")).collect::<Vec<_>>().concat();
     let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n");
     assert_eq!(status(&sent(&app, many.as_bytes()).await), "431");
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(40_000));
@@ -86,5 +86,25 @@ async fn a_body_that_ends_early_writes_nothing() {
     stream.write_all(br#"{"name":"#).await.expect("written");
     drop(stream);
     assert_eq!(user.get("/v1/keys").await.json(200)["data"], serde_json::json!([]));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_and_bounded_too() {
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let app = TestApp::new().await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<axum::body::Body>();
+    let request = |value: &str| {
+        let uri = format!("http://{}/livez", app.http_address());
+        http::Request::get(uri).header("x-large", value).body(axum::body::Body::empty()).expect("a request")
+    };
+    let fine = client.request(request("a")).await.expect("an answer");
+    assert_eq!((fine.status().as_u16(), fine.version()), (200, http::Version::HTTP_2));
+    // The limit was announced, so that a client may refuse by itself.
+    if let Ok(large) = client.request(request(&"a".repeat(20_000))).await {
+        assert_eq!(large.status(), 431);
+    }
+    let fine = client.request(request("a")).await.expect("an answer");
+    assert_eq!(fine.status(), 200);
     app.finish().await;
 }

@@ -46,6 +46,16 @@ pub(crate) fn capture() -> usize {
     LINES.lock().unwrap().len()
 }
 
+/// Without this test, a search of the logs that finds nothing might be a search of nothing.
+#[tokio::test]
+#[should_panic(expected = "a canary was logged")]
+async fn a_secret_in_the_logs_is_found() {
+    let app = crate::app::TestApp::new().await;
+    app.secret("a canary", "canary-in-a-request-id");
+    app.get("/readyz").header("x-request-id", "canary-in-a-request-id").await.json(200);
+    app.finish().await;
+}
+
 /// What was logged from this byte on.
 pub(crate) fn since(start: usize) -> String {
     String::from_utf8_lossy(&LINES.lock().unwrap()[start..]).into_owned()

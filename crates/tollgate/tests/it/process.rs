@@ -44,16 +44,19 @@ impl Server {
             errors.read_to_string(&mut text).expect("the log is UTF-8");
             text
         });
-        let mut banner = String::new();
-        for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut server = Self { child, addresses: HashMap::new(), banner: String::new(), log: Some(log) };
+        for line in out.lines() {
             let line = line.expect("the banner is UTF-8");
-            banner.push_str(&line);
-            banner.push('\n');
+            server.banner.push_str(&line);
+            server.banner.push('\n');
             if line == "Ready." {
-                return Self { child, addresses: addresses(&banner), banner, log: Some(log) };
+                server.addresses = addresses(&server.banner);
+                return server;
             }
         }
-        panic!("it did not start: {banner}{}", log.join().expect("the log is read"));
+        let log = server.log.take().expect("not read yet").join();
+        panic!("it did not start: {}{}", server.banner, log.expect("the log is read"));
     }
 
     /// Where it listens, by the banner's word.

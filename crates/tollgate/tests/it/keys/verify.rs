@@ -1,8 +1,9 @@
 //! `POST /v1/keys/verify`: always 200 for a verdict.
 
 use serde_json::{Value, json};
+use tollgate_kernel::{ExposeSecret as _, OsEntropy};
 
-use crate::{actors::Key, app::TestApp};
+use crate::app::TestApp;
 
 #[tokio::test]
 async fn a_valid_key_s_verdict_says_everything() {
@@ -64,7 +65,7 @@ async fn every_refusal_has_its_code() {
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         body
     };
-    let unknown = another_key_like(&app, &key).await;
+    let unknown = unknown_key(&app);
     for (body, code) in [
         (body(json!({})), "VALID"),
         (body(json!({ "scopes": ["a"] })), "VALID"),
@@ -107,8 +108,7 @@ async fn every_refusal_has_its_code() {
 }
 
 /// A key of the right form that nobody has: it was made by another installation.
-async fn another_key_like(app: &TestApp, _: &Key<'_>) -> String {
-    use tollgate_kernel::{ExposeSecret as _, OsEntropy};
+fn unknown_key(app: &TestApp) -> String {
     let minted = tollgate_verify::mint(tollgate_verify::KeyKind::Live, &OsEntropy);
     let key = minted.key.expose_secret().to_owned();
     app.secret("an unknown key", &key);
