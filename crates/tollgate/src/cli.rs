@@ -19,13 +19,13 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   tollgate serve                              all four roles in this process
   tollgate serve --http 0.0.0.0:8080          … reachable from other machines
-  tollgate serve --http 127.0.0.1:0 --gate 127.0.0.1:0 --admin 127.0.0.1:0
-                                              … on free ports; the lines printed at the start say which
-  tollgate serve keys ratelimit               two of the roles; the others are called at [identity] url
+  tollgate serve --http 127.0.0.1:0           … on a free port; the start prints which
+  tollgate serve keys ratelimit               two of the roles; the others are elsewhere
   tollgate serve edge                         the doors alone
 
-A deployment of several processes needs PostgreSQL (DATABASE_URL) and Redis (REDIS_URL), and `tollgate migrate` before
-the first start. The roles find each other at [identity] url, [keys] url and [ratelimit] url.";
+A deployment of several processes needs PostgreSQL (DATABASE_URL) and Redis (REDIS_URL),
+and `tollgate migrate` before the first start. The roles find each other at the addresses
+in [identity] url, [keys] url and [ratelimit] url.";
 
 /// The login desk, the key cabinet and the turnstile in front of your API.
 #[derive(Debug, Parser)]

@@ -166,6 +166,14 @@ fn lay_flags(settings: &mut Settings, common: &Common, serve: Option<&Serve>) {
 /// The secret at `path`, itself or out of the file that its twin names.
 fn secret(settings: &Settings, path: &str, mistakes: &mut Mistakes) -> Option<SecretString> {
     let twin = format!("{path}_file");
+    for path in [path, &twin].into_iter().filter(|path| settings.is_no_text(path)) {
+        mistakes.push(Mistake {
+            key: path.to_owned(),
+            origin: settings.origin(path).cloned(),
+            what: "is not text".into(),
+            mend: "write it in quotes".into(),
+        });
+    }
     let (text, file) = (settings.text(path), settings.text(&twin));
     if file.is_empty() {
         return (!text.is_empty()).then(|| text.into());

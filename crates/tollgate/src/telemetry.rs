@@ -1,6 +1,6 @@
 //! What the process says about itself: log lines on standard error, metrics for the admin port.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::time::interval;
@@ -16,15 +16,13 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Starts the log of the process. The filter was checked with the rest of the configuration.
 pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::new(&log.filter);
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let lines = match log.format {
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
-        LogFormat::Json => fmt::layer()
-            .with_writer(std::io::stderr)
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(true)
-            .boxed(),
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+        }
     };
     Registry::default().with(lines.with_filter(filter)).init();
 }

@@ -4,7 +4,7 @@ use tollgate_identity::MasterKey;
 use tollgate_kernel::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Mistake, Mistakes, RemoteRole, Settings};
+use super::{Config, Mistake, Mistakes, Origin, RemoteRole, Settings};
 use crate::roles::{Role, RoleSet};
 
 const MAKE_A_SECRET: &str = "make one: `tollgate secrets init --dir DIR`, or `openssl rand -hex 32`";
@@ -60,7 +60,7 @@ impl Found<'_> {
     fn wrong(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
         let twin = format!("{key}_file");
         let given = if self.settings.text(&twin).is_empty() { key } else { &twin };
-        let origin = self.settings.origin(given).cloned();
+        let origin = self.settings.origin(given).filter(|origin| **origin != Origin::Default).cloned();
         self.mistakes.push(Mistake { key: key.to_owned(), origin, what: what.into(), mend: mend.into() });
     }
 }

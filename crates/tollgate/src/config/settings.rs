@@ -72,7 +72,7 @@ impl Settings {
             Err(error) => mistakes.push(Mistake {
                 key: "(the whole file)".into(),
                 origin: Some(origin),
-                what: format!("is not TOML: {}", error.trim()),
+                what: format!("is not TOML: {}", without_source(&error)),
                 mend: "see https://toml.io; strings are written in quotes".into(),
             }),
         }
@@ -131,6 +131,11 @@ impl Settings {
         self.0.iter().map(|(path, setting)| (path.as_str(), setting))
     }
 
+    /// Whether `path` is something else than text.
+    pub fn is_no_text(&self, path: &str) -> bool {
+        self.0.get(path).is_some_and(|setting| setting.value.as_str().is_none())
+    }
+
     /// The text of `path`; empty if it is unset.
     pub fn text(&self, path: &str) -> &str {
         self.0.get(path).and_then(|setting| setting.value.as_str()).unwrap_or_default()
@@ -167,8 +172,12 @@ impl Settings {
                 |key: &str| if section.is_empty() { key.into() } else { format!("{section}.{key}") };
             let given = touched.iter().find(|key| settings[*key].origin != Origin::Default);
             let key = given.or(touched.first()).unwrap_or(&at);
+            let what = match given {
+                Some(key) => format!("is {}: {}", written(&settings[key].value), error.kind),
+                None => error.kind.to_string(),
+            };
             mistakes.push(Mistake {
-                what: error.kind.to_string(),
+                what,
                 mend: super::annotation::about(&path_of(key))
                     .unwrap_or_else(|| "see default.toml".to_owned()),
                 origin: given.map(|key| settings[key].origin.clone()),
@@ -203,6 +212,13 @@ fn nest(dict: &mut Dict, path: &str, value: Value) {
     if let Value::Dict(_, inner) = inner {
         nest(inner, rest, value);
     }
+}
+
+/// What TOML says of a mistake, without the line that it quotes: there may be a secret in it.
+fn without_source(error: &str) -> String {
+    let quoted =
+        |line: &&str| line.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ').starts_with('|');
+    error.trim().lines().filter(|line| !quoted(line)).collect::<Vec<_>>().join(": ")
 }
 
 /// A list from a variable: `[a, b]` as TOML would have it, or `a,b`.

@@ -166,6 +166,23 @@ fn a_secret_s_value_is_in_no_mistake() {
 }
 
 #[test]
+fn a_file_with_a_wrong_secret_is_not_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret.toml");
+    let common = Common { config: Some(file.clone()), ..Common::default() };
+    for (text, expected) in [
+        ("[mesh]\ntoken = 31337313373133731337313373133731337\n", "line 2"),
+        ("[mesh]\ntoken = 'hunter2-31337\n", "line 2"),
+        ("[mesh]\ntoken = 31337\n", "mesh.token"),
+        ("master_key_file = 31337\n", "master_key_file"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let said = load_from(&common, None, None, Vec::new()).expect_err("refused").to_string();
+        assert!(said.contains(expected) && !said.contains("31337"), "{said}");
+    }
+}
+
+#[test]
 fn a_public_server_with_the_default_issuer_is_warned() {
     let open = [("TOLLGATE__HTTP__LISTEN", "0.0.0.0:8080")];
     assert!(from(&open, Some(&[])).unwrap().warnings[0].contains("TOLLGATE__TOKENS__ISSUER"));
