@@ -2,12 +2,14 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "tollgate/gate/v1/gate.proto",
     "tollgate/identity/v1/identity.proto",
     "tollgate/kernel/v1/caller.proto",
+    "tollgate/kernel/v1/effect.proto",
     "tollgate/keys/v1/keys.proto",
     "tollgate/ratelimit/v1/ratelimit.proto",
+    "tollgate/verify/v1/watch.proto",
 ];
 
 /// Messages that carry a secret or its digest: `src/redact.rs` writes their `Debug`, without the values.

@@ -8,6 +8,7 @@
 mod db;
 mod error;
 mod insert_many;
+mod listen;
 mod macros;
 mod migrate;
 mod pool;
@@ -18,6 +19,7 @@ mod types;
 pub use db::{Db, Either, Settings};
 pub use error::Error;
 pub use insert_many::{InsertMany, MAX_VALUES, insert_many};
+pub use listen::Listener;
 pub use migrate::Migrations;
 pub use postgres::PgConnection;
 pub use sqlite::LiteConnection;

@@ -85,7 +85,8 @@ impl Gate {
     /// Whether an access token is valid. Counts nothing.
     pub(crate) async fn token(&self, token: &str) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
         let verdict = self.verifier.token(token).await?;
-        let code = verdict.as_ref().map_or_else(|refusal| token_code(*refusal), |_| VerdictCode::Valid);
+        let code =
+            verdict.as_ref().map_or_else(|refusal| VerdictCode::from(*refusal), |_| VerdictCode::Valid);
         metrics::counter!("tollgate_verdicts_total", "kind" => "token", "code" => code.as_str()).increment(1);
         Ok(verdict)
     }
@@ -174,15 +175,6 @@ impl Question {
 impl KeyVerdict {
     fn about_nothing(code: VerdictCode) -> Self {
         Self { code, grant: None, count: None }
-    }
-}
-
-/// The verdict code of a refused token.
-pub(crate) const fn token_code(refusal: TokenRefusal) -> VerdictCode {
-    match refusal {
-        TokenRefusal::Malformed => VerdictCode::Malformed,
-        TokenRefusal::Expired => VerdictCode::Expired,
-        TokenRefusal::Revoked => VerdictCode::Revoked,
     }
 }
 

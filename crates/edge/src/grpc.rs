@@ -11,13 +11,15 @@ use tollgate_proto::{
     ratelimit,
     time::to_wire,
 };
-use tollgate_verify::{Environment, LiveToken, TokenRefusal, VerdictCode};
+use tollgate_verify::{
+    Environment, LiveToken, TokenRefusal, VerdictCode,
+    credential::{Credential, Missing},
+};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     app::App,
-    credential::{Credential, Missing},
-    gate::{KeyVerdict, Question, token_code},
+    gate::{KeyVerdict, Question},
     principal::Principal,
     question::Asked,
     routes::verify::{check_may_verify, millis},
@@ -73,9 +75,9 @@ impl Gate for GateService {
 impl GateService {
     /// Who asks, if they may.
     async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, Fault> {
-        let credential = Credential::from_headers(metadata.as_ref())?;
+        let credential = Credential::from_headers(metadata.as_ref()).map_err(no_caller)?;
         let principal = Principal::authenticate(&credential, &self.0.verifier).await?;
-        let principal = principal.ok_or(Missing::Unusable)?;
+        let principal = principal.ok_or_else(|| no_caller(Missing::Unusable))?;
         check_may_verify(&self.0, &principal)?;
         Ok(principal)
     }
@@ -125,15 +127,14 @@ impl GateService {
     }
 }
 
-impl From<Missing> for Fault {
-    fn from(missing: Missing) -> Self {
-        match missing {
-            Missing::Absent => {
-                Self::new(Code::Unauthenticated, "Send a service key as `authorization: Bearer …`.")
-            }
-            Missing::Ambiguous => Self::new(Code::InvalidArgument, "Send one credential, once."),
-            Missing::Unusable => Self::new(Code::Unauthenticated, "The credential is not valid."),
+/// Why nobody is told anything.
+fn no_caller(missing: Missing) -> Fault {
+    match missing {
+        Missing::Absent => {
+            Fault::new(Code::Unauthenticated, "Send a service key as `authorization: Bearer …`.")
         }
+        Missing::Ambiguous => Fault::new(Code::InvalidArgument, "Send one credential, once."),
+        Missing::Unusable => Fault::new(Code::Unauthenticated, "The credential is not valid."),
     }
 }
 
@@ -179,8 +180,9 @@ fn token_verdict(verdict: Result<LiveToken, TokenRefusal>) -> TokenVerdict {
             operator: live.operator,
             expires_at: Some(to_wire(live.claims.expires_at)),
         },
-        Err(refusal) => {
-            TokenVerdict { code: gate::Code::from(token_code(refusal)).into(), ..TokenVerdict::default() }
-        }
+        Err(refusal) => TokenVerdict {
+            code: gate::Code::from(VerdictCode::from(refusal)).into(),
+            ..TokenVerdict::default()
+        },
     }
 }

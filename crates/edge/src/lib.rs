@@ -8,7 +8,6 @@
 mod app;
 mod client_ip;
 mod config;
-mod credential;
 mod docs;
 mod extract;
 mod gate;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tollgate_kernel::{ExposeSecret, Fault, SessionId, Timestamp, UserId};
 use tollgate_proto::kernel::{self, caller};
-use tollgate_verify::{Permission, PresentedKey, ServiceGrant, Verifier};
-
-use crate::credential::Credential;
+use tollgate_verify::{Credential, Permission, PresentedKey, ServiceGrant, Verifier};
 
 /// A caller whose credential is valid.
 #[derive(Debug, Clone)]

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use tollgate_kernel::{ExposeSecret, SecretString};
-use tollgate_verify::{Grant, LiveToken, VerdictCode};
+use tollgate_verify::{Credential, Grant, LiveToken, VerdictCode};
 
 use crate::{
-    credential::Credential,
     extract::{ClientIp, Presented},
     gate::{Gate, Question},
     limit_headers,

@@ -26,10 +26,11 @@ mod tokens;
 
 use std::{fmt, sync::Arc};
 
+use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_proto::RateLimitHandle;
-use tollgate_verify::{Changes, TokenRules};
+use tollgate_verify::TokenRules;
 
 use crate::{
     hasher::Hasher,
@@ -54,8 +55,8 @@ pub struct Parts {
     pub rules: TokenRules,
     /// Counts attempts.
     pub ratelimit: RateLimitHandle,
-    /// Where the end of a session is made known to the caches of this process.
-    pub changes: Changes,
+    /// Where the end of a session is made known to all caches.
+    pub feed: Feed,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -71,7 +72,7 @@ pub struct IdentityService {
     refresh: RefreshTokens,
     access: AccessTokens,
     keys: Ring,
-    changes: Changes,
+    feed: Feed,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -83,7 +84,7 @@ impl IdentityService {
     /// [`tollgate_kernel::Code::Unavailable`] if the database is down; [`tollgate_kernel::Code::Internal`] if it is not
     /// migrated, or its signing keys were sealed under another master key.
     pub async fn open(config: Config, master: &MasterKey, parts: Parts) -> Result<Arc<Self>, Fault> {
-        let Parts { db, rules, ratelimit, changes, clock, entropy } = parts;
+        let Parts { db, rules, ratelimit, feed, clock, entropy } = parts;
         let store = Store(db);
         let (seal, rotation) = (Seal::new(master), Rotation::new(&config));
         let keys = Ring::open(store.clone(), seal, rotation, clock.clone(), entropy.clone()).await?;
@@ -94,7 +95,7 @@ impl IdentityService {
             refresh: RefreshTokens::new(master),
             access: AccessTokens { rules, lifetime: config.access_token_seconds.seconds() },
             keys,
-            changes,
+            feed,
             clock,
             entropy,
             config,

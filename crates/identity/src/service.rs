@@ -50,8 +50,8 @@ impl Identity for IdentityService {
     async fn logout(&self, request: Request<LogoutRequest>) -> Result<Response<LogoutResponse>, Status> {
         let request = request.into_inner();
         let token = SecretString::from(request.refresh_token);
-        self.log_out(token.expose_secret(), request.all).await.map_err(to_status)?;
-        Ok(Response::new(LogoutResponse {}))
+        let effect = self.log_out(token.expose_secret(), request.all, !request.no_wait).await;
+        Ok(Response::new(LogoutResponse { effect: effect.map_err(to_status)?.map(Into::into) }))
     }
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
@@ -66,6 +66,8 @@ impl Identity for IdentityService {
     ) -> Result<Response<ResolveSessionResponse>, Status> {
         let id: Result<SessionId, _> = request.into_inner().session_id.parse();
         let id = id.map_err(|error| to_status(Fault::invalid("/session_id", error.to_string())))?;
+        // What is read from here on is what the database holds, not what it held before it was replaced.
+        self.feed.confirm().await.map_err(to_status)?;
         let session = self.live_session(id).await.map_err(to_status)?;
         let session = session.map(|(session, user)| wire_session(&session, &user));
         Ok(Response::new(ResolveSessionResponse { session }))

@@ -1,12 +1,11 @@
 //! What becomes of a session after the login: refresh, logout, and whether it lives.
 
-use std::{future::Future, net::IpAddr};
+use std::net::IpAddr;
 
 use secrecy::SecretString;
-use tollgate_db::Error;
+use tollgate_changes::{Cut, Effect};
 use tollgate_kernel::{Code, Fault, SessionId, Timestamp, UserId};
 use tollgate_verify::Subject;
-use tracing::Instrument;
 
 use crate::{
     IdentityService,
@@ -87,20 +86,20 @@ impl IdentityService {
             session = %id, %user, ?ip, presented = token.generation, current = session.generation,
             "refresh token reused: its session is ended"
         );
-        self.end(id, user, EndReason::Reuse, ip).await
+        self.end(id, user, EndReason::Reuse, ip, true).await.map(drop)
     }
 
     /// Ends the session of a token, or all sessions of its user. The token need not be the newest, and its session need
     /// not be live: being rid of a session is never refused to who once held it.
-    pub(crate) async fn log_out(&self, token: &str, all: bool) -> Result<(), Fault> {
+    pub(crate) async fn log_out(&self, token: &str, all: bool, wait: bool) -> Result<Option<Effect>, Fault> {
         let presented = self.presented(token)?;
         let Some((session, user)) = self.store.session_by_id(presented.session).await? else {
-            return Ok(());
+            return Ok(None);
         };
         if all {
-            self.end_all(session.id(), user.id()).await
+            self.end_all(session.id(), user.id(), wait).await
         } else {
-            self.end(session.id(), user.id(), EndReason::Logout, None).await
+            self.end(session.id(), user.id(), EndReason::Logout, None, wait).await
         }
     }
 
@@ -110,48 +109,28 @@ impl IdentityService {
         user: UserId,
         reason: EndReason,
         ip: Option<IpAddr>,
-    ) -> Result<(), Fault> {
+        wait: bool,
+    ) -> Result<Option<Effect>, Fault> {
         let action = if reason == EndReason::Reuse { Action::RefreshReused } else { Action::Logout };
         let event = self.event(action).user(user).session(session).from(ip);
         let (store, now) = (self.store.clone(), self.clock.now());
-        let ended = self
-            .changing(Subject::Session(session), async move {
-                store.session_end(session, reason, now, &event).await
-            })
-            .await?;
+        let cut = Cut { subject: Subject::Session(session), wait };
+        let work = async move { store.session_end(session, cut.subject, reason, now, &event).await };
+        let (ended, effect) = self.feed.carry_out(Some(cut), work).await?;
         if ended && reason == EndReason::Logout {
             tracing::info!(%session, %user, "logout");
         }
-        Ok(())
+        Ok(effect)
     }
 
-    async fn end_all(&self, session: SessionId, user: UserId) -> Result<(), Fault> {
+    async fn end_all(&self, session: SessionId, user: UserId, wait: bool) -> Result<Option<Effect>, Fault> {
         let event = self.event(Action::LogoutAll).user(user).session(session);
         let (store, now) = (self.store.clone(), self.clock.now());
-        let ended = self
-            .changing(Subject::User(user), async move { store.sessions_end(user, now, &event).await })
-            .await?;
+        let cut = Cut { subject: Subject::User(user), wait };
+        let work = async move { store.sessions_end(user, cut.subject, now, &event).await };
+        let (ended, effect) = self.feed.carry_out(Some(cut), work).await?;
         tracing::info!(%user, ended, "logout of all sessions");
-        Ok(())
-    }
-
-    /// Does what turns a yes into a no, and then says so to every cache, before it returns.
-    ///
-    /// In a task of its own, because a client that hangs up must not stop it between the commit and the word. The word is
-    /// given also if the work failed: a commit whose answer was lost has happened all the same.
-    pub(crate) async fn changing<T: Send + 'static>(
-        &self,
-        subject: Subject,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let changes = self.changes.clone();
-        let task = async move {
-            let result = work.await;
-            changes.publish(subject);
-            result
-        };
-        let result = tokio::spawn(task.in_current_span()).await.map_err(Fault::internal)?;
-        Ok(result?)
+        Ok(effect)
     }
 
     /// The session, if it lives, and its user.

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
+use tollgate_changes::Cut;
 use tollgate_db::Error;
 use tollgate_kernel::{Code, Fault, UserId};
+use tollgate_verify::Subject;
 
 use crate::{
     IdentityService,
@@ -99,10 +101,9 @@ impl IdentityService {
         if !user.operator {
             let event = self.event(Action::OperatorPromoted).user(id);
             let store = self.store.clone();
-            self.changing(tollgate_verify::Subject::User(id), async move {
-                store.user_make_operator(id, &event).await
-            })
-            .await?;
+            let (cut, now) = (Cut { subject: Subject::User(id), wait: true }, self.clock.now());
+            let work = async move { store.user_make_operator(id, cut.subject, now, &event).await };
+            self.feed.carry_out(Some(cut), work).await?;
             tracing::info!(user = %id, "operator promoted");
         }
         Ok(id)

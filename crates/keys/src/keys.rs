@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message;
 use serde_json::Value;
+use tollgate_changes::Cut;
 use tollgate_kernel::{Code, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{Environment, KeyKind, NewKey, Subject, mint};
@@ -191,9 +192,10 @@ impl KeysService {
             target: message.key_id,
             at: now,
         };
-        let change = Change::cuts_off(&self.store, Subject::Key(id), deed);
-        self.store.key_revoke(change, id, now).await?;
-        Ok(wire::RevokeKeyResponse {})
+        let cut = Cut { subject: Subject::Key(id), wait: !message.no_wait };
+        let change = Change::cuts_off(&self.store, cut, deed);
+        let effect = self.store.key_revoke(change, id, now).await?;
+        Ok(wire::RevokeKeyResponse { effect: effect.map(Into::into) })
     }
 
     /// A key by its id, and what the caller is to its workspace.

@@ -18,6 +18,7 @@ impl KeysService {
         message: wire::ResolveKeyRequest,
     ) -> Result<wire::ResolveKeyResponse, Fault> {
         check_shape(&message.public_id, &message.digest)?;
+        self.store.confirm().await?;
         let Some((secret, key, plan, workspace_enabled)) =
             self.store.key_by_public_id(&message.public_id).await?
         else {
@@ -35,6 +36,7 @@ impl KeysService {
         message: wire::ResolveServiceKeyRequest,
     ) -> Result<wire::ResolveServiceKeyResponse, Fault> {
         check_shape(&message.public_id, &message.digest)?;
+        self.store.confirm().await?;
         let found = self.store.service_key_by_public_id(&message.public_id).await?;
         let live =
             found.filter(|key| same_digest(&key.digest, &message.digest) && key.is_live(self.clock.now()));
@@ -54,6 +56,7 @@ impl KeysService {
         let malformed = |pointer| move |_| Fault::invalid(pointer, "is not such an id");
         let workspace = message.workspace_id.parse().map_err(malformed("/workspace_id"))?;
         let user = message.user_id.parse().map_err(malformed("/user_id"))?;
+        self.store.confirm().await?;
         let role = self.store.member_role(workspace, user).await?;
         Ok(wire::ResolveMemberResponse { member: role.map(|role| wire::Member { role: role.to_string() }) })
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire};
-use tollgate_verify::Changes;
 use tonic::{Request, Response, Status};
 
 use crate::{Config, store::Store};
@@ -23,16 +23,16 @@ pub struct KeysService {
 }
 
 impl KeysService {
-    /// The role over these tables, which are migrated. What turns a yes into a no is published in `changes`.
+    /// The role over these tables, which are migrated. What turns a yes into a no goes through `feed`.
     pub fn new(
         config: Config,
         db: Db,
         ratelimit: RateLimitHandle,
-        changes: Changes,
+        feed: Feed,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Arc<Self> {
-        let store = Store::new(db, changes, clock.clone(), entropy.clone());
+        let store = Store::new(db, feed, clock.clone(), entropy.clone());
         Arc::new(Self { config, store, ratelimit, clock, entropy, draining: tokio::sync::Mutex::default() })
     }
 

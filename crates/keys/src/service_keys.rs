@@ -1,5 +1,6 @@
 //! Service keys: made, listed, ended. By people only.
 
+use tollgate_changes::Cut;
 use tollgate_kernel::{ExposeSecret, Fault, ServiceKeyId};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{KeyKind, Subject, mint};
@@ -96,8 +97,9 @@ impl KeysService {
             target: id.to_string(),
             at: now,
         };
-        let change = Change::cuts_off(&self.store, Subject::ServiceKey(id), deed);
-        self.store.service_key_revoke(change, id, now).await?;
-        Ok(wire::RevokeServiceKeyResponse {})
+        let cut = Cut { subject: Subject::ServiceKey(id), wait: !message.no_wait };
+        let change = Change::cuts_off(&self.store, cut, deed);
+        let effect = self.store.service_key_revoke(change, id, now).await?;
+        Ok(wire::RevokeServiceKeyResponse { effect: effect.map(Into::into) })
     }
 }

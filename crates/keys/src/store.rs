@@ -17,9 +17,9 @@ mod tests;
 
 use std::sync::Arc;
 
+use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
-use tollgate_verify::Changes;
 
 pub(crate) use change::{Change, Deed, Outcome};
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
@@ -31,14 +31,19 @@ pub(crate) use usage::{Calls, Step, UsageRow};
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     db: Db,
-    changes: Changes,
+    feed: Feed,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Store {
-    pub(crate) fn new(db: Db, changes: Changes, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { db, changes, clock, entropy }
+    pub(crate) fn new(db: Db, feed: Feed, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { db, feed, clock, entropy }
+    }
+
+    /// Waits until what is read here is what the database holds, and not what it held before it was replaced.
+    pub(crate) async fn confirm(&self) -> Result<(), Fault> {
+        self.feed.confirm().await
     }
 
     pub(crate) async fn ping(&self) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ mod workspaces;
 
 use std::sync::Arc;
 
+use tollgate_changes::Feed;
 use tollgate_db::{Db, Settings};
 use tollgate_kernel::{Clock, Code, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
 use tollgate_proto::{
@@ -46,6 +47,15 @@ macro_rules! call {
 
 use call;
 
+/// Follows the log in the background. A long lease, so that a busy machine does not let it run out.
+pub(crate) fn feed(db: &Db, changes: &Changes, clock: &Arc<MockClock>) -> Feed {
+    let settings = tollgate_changes::Settings { lease: std::time::Duration::from_mins(1) };
+    let feed = Feed::new(db, "keys", &settings, changes.clone(), clock.clone(), &OsEntropy);
+    let following = feed.clone();
+    tokio::spawn(async move { following.run(std::future::pending()).await });
+    feed
+}
+
 impl Desk {
     async fn new(database: &TestDatabase) -> Self {
         Self::with(database, Config::default(), Counter::new()).await
@@ -56,7 +66,8 @@ impl Desk {
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
         let entropy = Arc::new(OsEntropy);
-        let service = KeysService::new(config, db, counter.clone(), changes.clone(), clock.clone(), entropy);
+        let feed = feed(&db, &changes, &clock);
+        let service = KeysService::new(config, db, counter.clone(), feed, clock.clone(), entropy);
         Self { service, clock, counter, changes }
     }
 
@@ -117,8 +128,9 @@ impl Desk {
     }
 
     async fn revoke(&self, caller: &Caller, key_id: &str) -> Result<(), Fault> {
-        let message = wire::RevokeKeyRequest { caller: Some(caller.clone()), key_id: key_id.into() };
-        call!(self, revoke_key, message).map(|wire::RevokeKeyResponse {}| ())
+        let message =
+            wire::RevokeKeyRequest { caller: Some(caller.clone()), key_id: key_id.into(), no_wait: false };
+        call!(self, revoke_key, message).map(|wire::RevokeKeyResponse { .. }| ())
     }
 }
 

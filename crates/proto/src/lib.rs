@@ -32,7 +32,7 @@ mod generated {
 
 pub use generated::tollgate::{
     gate::v1 as gate, identity::v1 as identity, kernel::v1 as kernel, keys::v1 as keys,
-    ratelimit::v1 as ratelimit,
+    ratelimit::v1 as ratelimit, verify::v1 as verify,
 };
 pub use identity::identity_server::Identity;
 pub use keys::keys_server::Keys;

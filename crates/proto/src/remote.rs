@@ -19,7 +19,11 @@ use crate::{
 /// Largest message that a handle accepts, in bytes.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-type Mesh = InterceptedService<Channel, Outgoing>;
+/// A connection that carries the mesh's credential and the request's context.
+pub type Mesh = InterceptedService<Channel, Outgoing>;
+
+/// The client of the stream of changes. No handle: its callers are always elsewhere.
+pub type WatchClient = crate::verify::watch_client::WatchClient<Mesh>;
 
 /// A role at an address. Connects when it is first called, and again whenever the connection is lost.
 #[derive(Debug, Clone)]
@@ -50,15 +54,25 @@ impl Remote {
 
     /// The bare connection, for services that this crate does not hold (health).
     pub fn channel(&self) -> Mesh {
-        let channel = Endpoint::from(self.address.clone())
+        self.over(&self.endpoint().timeout(self.timeout))
+    }
+
+    /// A connection for streams that live as long as the process.
+    pub fn streaming_channel(&self) -> Mesh {
+        self.over(&self.endpoint())
+    }
+
+    fn over(&self, endpoint: &Endpoint) -> Mesh {
+        InterceptedService::new(endpoint.connect_lazy(), Outgoing(self.mesh.clone()))
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::from(self.address.clone())
             .connect_timeout(self.timeout)
-            .timeout(self.timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
-            .connect_lazy();
-        InterceptedService::new(channel, Outgoing(self.mesh.clone()))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -64,6 +64,13 @@ impl PrivatePostgres {
     /// `postgres://…/postgres`, as the superuser.
     pub fn url(&self) -> SecretString {
         self.address().into()
+    }
+
+    /// Carries out these statements, as the superuser.
+    pub async fn execute(&self, statements: &str) {
+        let connection = AsyncPgConnection::establish(&self.address()).await;
+        let mut connection = connection.expect("the server runs");
+        connection.batch_execute(statements).await.expect("they can be carried out");
     }
 
     /// Ends it in good order, without waiting for its clients.

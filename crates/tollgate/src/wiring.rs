@@ -1,11 +1,13 @@
 //! Which role talks to which: local services or clients of those elsewhere, built in the order ratelimit, identity, keys,
 //! edge. The only place that knows whether a role is in this process.
 
-use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs::File, net::SocketAddr, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tollgate_changes::Feed;
+use tollgate_db::Db;
 use tollgate_edge::{Edge, Parts, Probe};
 use tollgate_identity::IdentityService;
 use tollgate_kernel::{Clock, Entropy, Fault};
@@ -20,7 +22,10 @@ use tollgate_proto::{
     remote::Remote,
 };
 use tollgate_ratelimit::RateLimitService;
-use tollgate_verify::{Changes, TokenRules, Verifier};
+use tollgate_verify::{
+    Changes, TokenRules, Verifier,
+    watch::{Follower, Trust},
+};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic_health::{
     ServingStatus,
@@ -37,12 +42,6 @@ use crate::{
     storage::{self, Storage},
     telemetry,
 };
-
-/// How old a cached grant or session may be in a process that is not told of every change.
-const MAX_AGE: Duration = Duration::from_secs(1);
-
-/// Records that a verifier keeps, of each kind.
-const CACHED: usize = 100_000;
 
 /// Starts `roles` as `config` says, which has been checked.
 pub async fn start(
@@ -76,6 +75,8 @@ struct Wiring<'a> {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     changes: Changes,
+    /// The feeds of the roles that are here.
+    feeds: HashMap<&'static str, Feed>,
     rules: TokenRules,
     mesh: MeshToken,
     health: HealthReporter,
@@ -102,6 +103,7 @@ impl<'a> Wiring<'a> {
             clock,
             entropy,
             changes: Changes::new(),
+            feeds: HashMap::new(),
             rules: TokenRules {
                 issuer: config.tokens.issuer.clone(),
                 audience: config.tokens.audience.clone(),
@@ -158,33 +160,41 @@ impl<'a> Wiring<'a> {
         if !self.roles.has(Role::Identity) {
             return Ok(self.elsewhere(Role::Identity).identity());
         }
-        let service = self.identity_service(ratelimit).await?;
+        let stage = self.stage("identity");
+        let storage = Storage::open(self.config)?;
+        let db = storage.ready(Role::Identity, self.roles).await?;
+        let feed = self.feed(&stage, Role::Identity, &db);
+        let service = self.identity_service(&storage, db, feed.clone(), ratelimit).await?;
         let pinged = service.clone();
         self.probes.push(health::probe("identity", move || {
             let service = pinged.clone();
             async move { service.ping().await }
         }));
-        let stage = self.stage("identity");
         let (jobs, stop) = (service.clone(), stage.stop_signal());
         stage.spawn("periodic jobs", async move {
             jobs.run(stop.cancelled_owned()).await;
             Ok(())
         });
         let server = IdentityServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
-        let routes = Routes::new(self.mesh_only(server));
+        let routes = self.watched(Routes::new(self.mesh_only(server)), &feed);
         self.role_port(&stage, Role::Identity, identity_server::SERVICE_NAME, routes).await?;
         self.stages.push(stage);
         Ok(service)
     }
 
-    async fn identity_service(&self, ratelimit: &RateLimitHandle) -> Result<Arc<IdentityService>, Fault> {
-        let storage = Storage::open(self.config)?;
+    async fn identity_service(
+        &self,
+        storage: &Storage<'_>,
+        db: Db,
+        feed: Feed,
+        ratelimit: &RateLimitHandle,
+    ) -> Result<Arc<IdentityService>, Fault> {
         let master = storage.master_key(&*self.entropy)?;
         let parts = tollgate_identity::Parts {
-            db: storage.ready(Role::Identity, self.roles).await?,
+            db,
             rules: self.rules.clone(),
             ratelimit: ratelimit.clone(),
-            changes: self.changes.clone(),
+            feed,
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
         };
@@ -198,11 +208,14 @@ impl<'a> Wiring<'a> {
         if !self.roles.has(Role::Keys) {
             return Ok((self.elsewhere(Role::Keys).keys(), None));
         }
+        let stage = self.stage("keys");
+        let db = Storage::open(self.config)?.ready(Role::Keys, self.roles).await?;
+        let feed = self.feed(&stage, Role::Keys, &db);
         let service = KeysService::new(
             self.config.keys.clone(),
-            Storage::open(self.config)?.ready(Role::Keys, self.roles).await?,
+            db,
             ratelimit.clone(),
-            self.changes.clone(),
+            feed.clone(),
             self.clock.clone(),
             self.entropy.clone(),
         );
@@ -211,17 +224,53 @@ impl<'a> Wiring<'a> {
             let service = pinged.clone();
             async move { service.ping().await }
         }));
-        let stage = self.stage("keys");
         let (jobs, stop) = (service.clone(), stage.stop_signal());
         stage.spawn("periodic jobs", async move {
             jobs.run(stop).await;
             Ok(())
         });
         let server = KeysServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
-        let routes = Routes::new(self.mesh_only(server));
+        let routes = self.watched(Routes::new(self.mesh_only(server)), &feed);
         self.role_port(&stage, Role::Keys, keys_server::SERVICE_NAME, routes).await?;
         self.stages.push(stage);
         Ok((service.clone(), Some(service)))
+    }
+
+    /// The changes of a role that is here, followed as long as the process lives.
+    fn feed(&mut self, stage: &Stage, role: Role, db: &Db) -> Feed {
+        let settings = tollgate_changes::Settings { lease: self.config.changes.lease };
+        let (changes, clock) = (self.changes.clone(), self.clock.clone());
+        let feed = Feed::new(db, role.as_str(), &settings, changes, clock, &*self.entropy);
+        let (follow, stop) = (feed.clone(), stage.stop_signal());
+        stage.spawn("changes", async move {
+            follow.run(stop.cancelled_owned()).await;
+            Ok(())
+        });
+        self.feeds.insert(role.as_str(), feed.clone());
+        feed
+    }
+
+    /// A role's routes, with its stream of changes.
+    fn watched(&self, routes: Routes, feed: &Feed) -> Routes {
+        match feed.watch_service() {
+            Some(watch) => routes.add_service(self.mesh_only(watch)),
+            None => routes,
+        }
+    }
+
+    /// When what is cached of a role may be used: it is here, or it is followed.
+    fn trust(&self, stage: &Stage, role: Role) -> Trust {
+        if let Some(feed) = self.feeds.get(role.as_str()) {
+            return feed.trust();
+        }
+        let lease = self.config.changes.lease;
+        let follower = Follower::new(role.as_str(), self.elsewhere(role), self.changes.clone(), lease);
+        let (trust, stop) = (follower.trust(), stage.stop_signal());
+        stage.spawn("follower", async move {
+            stop.run_until_cancelled(follower.run()).await;
+            Ok(())
+        });
+        trust
     }
 
     async fn edge(
@@ -230,12 +279,13 @@ impl<'a> Wiring<'a> {
         identity: IdentityHandle,
         keys: KeysHandle,
     ) -> Result<(), Fault> {
-        // With PostgreSQL there may be other processes, whose changes nobody tells this one.
-        let told = self.roles.is_all() && self.config.database.url.is_none();
+        let stage = self.stage("edge");
         let settings = tollgate_verify::Settings {
             rules: self.rules.clone(),
-            max_age: (!told).then_some(MAX_AGE),
-            capacity: CACHED,
+            keys: self.trust(&stage, Role::Keys),
+            identity: self.trust(&stage, Role::Identity),
+            patience: self.config.changes.lease,
+            capacity: self.config.changes.cache_bytes,
         };
         let verifier =
             Verifier::new(settings, keys.clone(), identity.clone(), self.changes.clone(), self.clock.clone());
@@ -250,7 +300,6 @@ impl<'a> Wiring<'a> {
             entropy: self.entropy.clone(),
         };
         let edge = Edge::new(self.config.edge.clone(), parts);
-        let stage = self.stage("edge");
         let routes = Routes::new(edge.gate());
         let name = gate_server::SERVICE_NAME;
         self.addresses.gate =

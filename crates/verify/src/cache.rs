@@ -1,9 +1,9 @@
 //! A bounded cache that follows [`Changes`].
 //!
 //! An entry is a record, the sequence of changes at which reading it began, and its subjects. It is served only while
-//! none of its subjects has changed since, and while it is younger than the maximum age, if there is one. Absence and
-//! faults are not kept. One reader per key at a time; the others share what it reads, but never something older than
-//! they may see: absence and faults are shared only by those who came before the reading began.
+//! none of its subjects has changed since, and while its [`Belief`] says so. Absence and faults are not kept. One reader per
+//! key at a time; the others share what it reads, but never something older than they may see: absence and faults are shared
+//! only by those who came before the reading began.
 
 use std::{
     hash::Hash,
@@ -14,34 +14,56 @@ use std::{
     time::Duration,
 };
 
-use metrics::Counter;
+use metrics::{Counter, Histogram};
+use quick_cache::Weighter;
 use tollgate_kernel::{Clock, Fault, Timestamp};
 
 use crate::{
     changes::{Changes, Subject},
     flight::Flights,
+    watch::Trust,
 };
 
 /// How often one call reads again because a change raced its reading. More in a row is a fault: never a guess.
 const ATTEMPTS: usize = 8;
 
+/// What an entry takes beside its record, in bytes: the maps, the counters, the subjects.
+const OVERHEAD: u64 = 256;
+
 /// A record that knows which changes end it.
 pub(crate) trait Follows {
     /// What the record depends on.
     fn subjects(&self) -> Vec<Subject>;
+
+    /// Its size, about, in bytes.
+    fn bytes(&self) -> u64;
+}
+
+/// When a record that is held, and that no known change contradicts, may be used.
+#[derive(Clone, Copy)]
+pub(crate) enum Belief<'a> {
+    /// While no change can be missing.
+    Complete(&'a Trust),
+    /// While it is younger than this.
+    Younger(Duration),
 }
 
 /// A cache of `V` by `K`.
 pub(crate) struct Cache<K, V> {
-    entries: quick_cache::sync::Cache<K, Arc<Entry<V>>>,
+    entries: quick_cache::sync::Cache<K, Arc<Entry<V>>, Bytes>,
     flights: Flights<K, Answer<V>>,
     changes: Changes,
     clock: Arc<dyn Clock>,
     counted: Counted,
 }
 
+#[derive(Clone)]
+struct Bytes;
+
 struct Entry<V> {
-    value: Arc<V>,
+    /// `None`: there was no such record.
+    value: Option<Arc<V>>,
+    bytes: u64,
     subjects: Vec<Subject>,
     /// The sequence of changes when reading began.
     since: u64,
@@ -52,8 +74,7 @@ struct Entry<V> {
 }
 
 enum Answer<V> {
-    Found(Arc<Entry<V>>),
-    Absent,
+    Read(Arc<Entry<V>>),
     Failed(Arc<Fault>),
 }
 
@@ -61,6 +82,7 @@ struct Counted {
     hits: Counter,
     misses: Counter,
     fenced: Counter,
+    age: Histogram,
 }
 
 impl<K, V> Cache<K, V>
@@ -68,10 +90,11 @@ where
     K: Clone + Eq + Hash,
     V: Follows,
 {
-    /// An empty cache of at most `capacity` entries. `name` is the label of its metrics.
-    pub(crate) fn new(name: &'static str, capacity: usize, changes: Changes, clock: Arc<dyn Clock>) -> Self {
+    /// An empty cache of at most `capacity` bytes. `name` is the label of its metrics.
+    pub(crate) fn new(name: &'static str, capacity: u64, changes: Changes, clock: Arc<dyn Clock>) -> Self {
+        let items = usize::try_from(capacity / (2 * OVERHEAD)).unwrap_or(usize::MAX).max(1);
         Self {
-            entries: quick_cache::sync::Cache::new(capacity),
+            entries: quick_cache::sync::Cache::with_weighter(items, capacity, Bytes),
             flights: Flights::new(),
             changes,
             clock,
@@ -79,20 +102,20 @@ where
         }
     }
 
-    /// The record of `key`: the one that is held if it is good and younger than `max_age`, else what `read` says.
+    /// The record of `key`: the one that is held if it is good and believed, else what `read` says.
     pub(crate) async fn get<F>(
         &self,
         key: &K,
-        max_age: Option<Duration>,
+        belief: Belief<'_>,
         read: impl Fn() -> F,
     ) -> Result<Option<Arc<V>>, Fault>
     where
         F: Future<Output = Result<Option<V>, Fault>>,
     {
         let arrived = self.flights.begun();
-        if let Some(entry) = self.entries.get(key).filter(|it| self.is_young(it, max_age) && self.holds(it)) {
-            self.counted.hits.increment(1);
-            return Ok(Some(entry.value.clone()));
+        if let Some(entry) = self.entries.get(key).filter(|it| self.believes(it, belief) && self.holds(it)) {
+            self.counted.hit(self.age(&entry));
+            return Ok(entry.value.clone());
         }
         self.counted.misses.increment(1);
         for _ in 0..ATTEMPTS {
@@ -100,13 +123,12 @@ where
             // Read after this call came: as good as if there were no cache.
             let fresh = landed.number > arrived;
             match landed.answer {
-                Answer::Found(entry) if !self.holds(&entry) => self.counted.fenced.increment(1),
-                Answer::Found(entry) if fresh || self.is_young(&entry, max_age) => {
-                    return Ok(Some(entry.value.clone()));
+                Answer::Read(entry) if !self.holds(&entry) => self.counted.fenced.increment(1),
+                Answer::Read(entry) if fresh || self.believes(&entry, belief) => {
+                    return Ok(entry.value.clone());
                 }
-                Answer::Absent if fresh => return Ok(None),
                 Answer::Failed(fault) if fresh => return Err(same(&fault)),
-                Answer::Found(_) | Answer::Absent | Answer::Failed(_) => {}
+                Answer::Read(_) | Answer::Failed(_) => {}
             }
         }
         Err(Fault::unavailable("the record changes faster than it can be read"))
@@ -118,17 +140,18 @@ where
     {
         // Both before the reading begins: a change that comes meanwhile counts as later.
         let (since, at) = (self.changes.sequence(), self.clock.now());
-        match read().await {
-            Ok(Some(value)) => {
-                let subjects = value.subjects();
-                let value = Arc::new(value);
-                let entry = Arc::new(Entry { value, subjects, since, until: AtomicU64::new(since), at });
-                self.entries.insert(key.clone(), entry.clone());
-                Answer::Found(entry)
-            }
-            Ok(None) => Answer::Absent,
-            Err(fault) => Answer::Failed(Arc::new(fault)),
+        let value = match read().await {
+            Ok(value) => value,
+            Err(fault) => return Answer::Failed(Arc::new(fault)),
+        };
+        let subjects = value.as_ref().map(V::subjects).unwrap_or_default();
+        let bytes = OVERHEAD + value.as_ref().map_or(0, V::bytes);
+        let value = value.map(Arc::new);
+        let entry = Arc::new(Entry { value, bytes, subjects, since, until: AtomicU64::new(since), at });
+        if entry.value.is_some() {
+            self.entries.insert(key.clone(), entry.clone());
         }
+        Answer::Read(entry)
     }
 
     /// Whether no change of the subjects is known since reading began.
@@ -143,18 +166,30 @@ where
         until.is_some()
     }
 
-    /// A clock that was turned back says nothing about the age, so the entry is not young.
-    fn is_young(&self, entry: &Entry<V>, max_age: Option<Duration>) -> bool {
-        let age = || (self.clock.now() - entry.at).to_std();
-        max_age.is_none_or(|max_age| age().is_ok_and(|age| age < max_age))
+    fn believes(&self, entry: &Entry<V>, belief: Belief<'_>) -> bool {
+        entry.value.is_some()
+            && match belief {
+                Belief::Complete(trust) => trust(),
+                Belief::Younger(limit) => self.age(entry).is_some_and(|age| age < limit),
+            }
+    }
+
+    /// `None`: the clock was turned back, which says nothing about the age.
+    fn age(&self, entry: &Entry<V>) -> Option<Duration> {
+        (self.clock.now() - entry.at).to_std().ok()
+    }
+}
+
+impl<K, V> Weighter<K, Arc<Entry<V>>> for Bytes {
+    fn weight(&self, _: &K, entry: &Arc<Entry<V>>) -> u64 {
+        entry.bytes
     }
 }
 
 impl<V> Clone for Answer<V> {
     fn clone(&self) -> Self {
         match self {
-            Self::Found(entry) => Self::Found(entry.clone()),
-            Self::Absent => Self::Absent,
+            Self::Read(entry) => Self::Read(entry.clone()),
             Self::Failed(fault) => Self::Failed(fault.clone()),
         }
     }
@@ -167,6 +202,15 @@ impl Counted {
             hits: counter("tollgate_verify_cache_hits_total"),
             misses: counter("tollgate_verify_cache_misses_total"),
             fenced: counter("tollgate_verify_cache_fenced_total"),
+            age: metrics::histogram!("tollgate_verify_cache_age_seconds", "cache" => cache),
+        }
+    }
+
+    /// A record was served that is so old.
+    fn hit(&self, age: Option<Duration>) {
+        self.hits.increment(1);
+        if let Some(age) = age {
+            self.age.record(age.as_secs_f64());
         }
     }
 }

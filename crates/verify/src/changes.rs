@@ -4,11 +4,13 @@
 //! the call that made it returns. A cache notes the sequence before it reads a record, and uses the record only while no
 //! later change of its subjects is known. So a read that raced a change is never served after it.
 //!
-//! In one process the roles and the verifier share one [`Changes`]. Across processes nothing publishes here yet, and the
-//! verifier's maximum age bounds how long a record is believed.
+//! In one process the roles and the verifier share one [`Changes`]. Across processes a [`Follower`](crate::watch::Follower)
+//! publishes here what the role says, and its lease bounds for how long a record is believed without hearing more.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -37,6 +39,45 @@ pub enum Subject {
     /// A user: all sessions and memberships.
     User(UserId),
 }
+
+/// As in the log and on the wire: `key_…`, `ws_…`, `svc_…`, `ses_…`, `usr_…`; a membership is both its ids, `ws_…/usr_…`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+            Self::Workspace(id) => id.fmt(f),
+            Self::ServiceKey(id) => id.fmt(f),
+            Self::Member(workspace, user) => write!(f, "{workspace}/{user}"),
+            Self::Session(id) => id.fmt(f),
+            Self::User(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = UnknownSubject;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSubject> {
+        if let Some((workspace, user)) = text.split_once('/') {
+            let member = workspace.parse().ok().zip(user.parse().ok());
+            return member.map(|(workspace, user)| Self::Member(workspace, user)).ok_or(UnknownSubject);
+        }
+        let subject = match text.split('_').next() {
+            Some("key") => text.parse().map(Self::Key).ok(),
+            Some("ws") => text.parse().map(Self::Workspace).ok(),
+            Some("svc") => text.parse().map(Self::ServiceKey).ok(),
+            Some("ses") => text.parse().map(Self::Session).ok(),
+            Some("usr") => text.parse().map(Self::User).ok(),
+            _ => None,
+        };
+        subject.ok_or(UnknownSubject)
+    }
+}
+
+/// The text names no kind of subject that this version knows. Whoever follows changes must then forget all that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a subject of an unknown kind")]
+pub struct UnknownSubject;
 
 /// The changes of this process, in order. Clones share them.
 #[derive(Debug, Clone)]
@@ -77,9 +118,26 @@ impl Changes {
         self.0.sequence.store(table.sequence, Ordering::Release);
     }
 
+    /// Says that anything may have changed. When this returns, no cache serves what it read before.
+    pub fn reset(&self) {
+        let mut table = self.0.table.write().expect("nothing panics under this lock");
+        table.reset();
+        self.0.sequence.store(table.sequence, Ordering::Release);
+    }
+
     /// The sequence of the latest change: to be noted before a record is read.
     pub fn sequence(&self) -> u64 {
         self.0.sequence.load(Ordering::Acquire)
+    }
+
+    /// A place in this process's changes, to be noted before something is read that is to be kept.
+    pub fn position(&self) -> u64 {
+        self.sequence()
+    }
+
+    /// Whether something that depends on these subjects, and was read at that place, still holds.
+    pub fn holds_since(&self, position: u64, subjects: &[Subject]) -> bool {
+        self.holds_until(position, subjects).is_some()
     }
 
     /// Up to which sequence a record of these subjects that was read at `since` is known to hold; `None` if it does not.
@@ -97,6 +155,13 @@ impl Default for Changes {
 }
 
 impl Table {
+    fn reset(&mut self) {
+        self.sequence += 1;
+        self.floor = self.sequence;
+        self.last.clear();
+        self.order.clear();
+    }
+
     fn add(&mut self, subject: Subject) {
         self.sequence += 1;
         if let Some(earlier) = self.last.insert(subject, self.sequence) {
@@ -146,6 +211,34 @@ mod tests {
         assert_eq!(changes.holds_until(before, &[key(1)]), None);
         assert_eq!(changes.holds_until(before, &[key(9)]), None, "it may have been the dropped one");
         assert_eq!(changes.holds_until(1, &[key(1)]), Some(3), "read after the dropped change");
+    }
+
+    #[test]
+    fn a_reset_ends_all_that_was_read_before() {
+        let changes = Changes::new();
+        let before = changes.sequence();
+        changes.reset();
+        assert_eq!(changes.holds_until(before, &[]), None);
+        assert_eq!(changes.holds_until(changes.sequence(), &[key(1)]), Some(1));
+    }
+
+    #[test]
+    fn a_subject_survives_its_text() {
+        let uuid = Uuid::from_u128(7);
+        let (workspace, user) = (WorkspaceId::from_uuid(uuid), UserId::from_uuid(uuid));
+        for subject in [
+            key(1),
+            Subject::Workspace(workspace),
+            Subject::ServiceKey(ServiceKeyId::from_uuid(uuid)),
+            Subject::Member(workspace, user),
+            Subject::Session(SessionId::from_uuid(uuid)),
+            Subject::User(user),
+        ] {
+            assert_eq!(subject.to_string().parse(), Ok(subject));
+        }
+        for wrong in ["", "key_", "plan_00000000000000000000000001", "ws_x/usr_y", "/"] {
+            assert_eq!(wrong.parse::<Subject>(), Err(UnknownSubject), "{wrong}");
+        }
     }
 
     #[test]

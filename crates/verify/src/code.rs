@@ -2,7 +2,7 @@
 
 use tollgate_proto::gate;
 
-use crate::words::words;
+use crate::{token::TokenRefusal, words::words};
 
 words! {
     /// The code of a verdict. A verdict is data, never an error.
@@ -56,6 +56,16 @@ impl VerdictCode {
             }
             Self::WrongEnvironment | Self::ForbiddenIp | Self::InsufficientScope => Some(Refusal::MayYou),
             Self::RateLimited | Self::QuotaExceeded => Some(Refusal::TooMany),
+        }
+    }
+}
+
+impl From<TokenRefusal> for VerdictCode {
+    fn from(refusal: TokenRefusal) -> Self {
+        match refusal {
+            TokenRefusal::Malformed => Self::Malformed,
+            TokenRefusal::Expired => Self::Expired,
+            TokenRefusal::Revoked => Self::Revoked,
         }
     }
 }

@@ -5,34 +5,45 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tollgate_kernel::{Clock, Fault, SessionId, Timestamp, UserId, WorkspaceId};
+use tollgate_kernel::{Clock, Code, Fault, SessionId, Timestamp, UserId, WorkspaceId};
 use tollgate_proto::{IdentityHandle, KeysHandle, fault::from_status, identity, keys};
-use tonic::Request;
+use tonic::{Request, Response, Status};
 
 use crate::{
-    cache::{Cache, Follows},
+    cache::{Belief, Cache, Follows},
     changes::{Changes, Subject},
     grant::{Environment, Grant, MemberRole, ServiceGrant},
     key::{KeyKind, PresentedKey},
     token::{AccessClaims, KeySet, SignedToken, TokenRefusal, TokenRules},
+    watch::Trust,
     wire,
 };
 
+pub mod connect;
+
 /// How long the signing keys are believed, so that a key that identity has withdrawn is forgotten.
 const SIGNING_KEYS_AGE: Duration = Duration::from_mins(1);
+/// What an item of a list takes beside its text, in bytes.
+const LIST_ITEM: usize = 64;
+/// There is one entry, and it must fit: some hundred keys.
+const SIGNING_KEYS_BYTES: u64 = 64 * 1024;
 /// How old they are at least before a token with an unknown `kid` makes us ask for them again.
 const UNKNOWN_KID_AGE: Duration = Duration::from_secs(5);
 
 /// How a verifier behaves.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Which access tokens are accepted.
     pub rules: TokenRules,
-    /// How long a cached record is believed without asking the role. `None`: until a change of it is published, which is
-    /// right only where the roles publish to the same [`Changes`]. Across processes: one second.
-    pub max_age: Option<Duration>,
-    /// Most entries of each cache: keys, service keys, sessions, members.
-    pub capacity: usize,
+    /// When what is cached of keys may be used: [`watch::always`](crate::watch::always) in the role's only process, else what
+    /// the role's feed or a [`Follower`](crate::watch::Follower) says.
+    pub keys: Trust,
+    /// The same for what is cached of identity.
+    pub identity: Trust,
+    /// How long a role may take to answer, when what is cached does not do. Then the answer is "unavailable".
+    pub patience: Duration,
+    /// Most bytes of each cache: keys, service keys, sessions, members.
+    pub capacity: u64,
 }
 
 /// A token that is good, and whose session is live.
@@ -49,11 +60,12 @@ pub struct LiveToken {
 pub struct Verifier(Arc<Inner>);
 
 struct Inner {
-    changes: Changes,
     rules: TokenRules,
-    max_age: Option<Duration>,
     keys: KeysHandle,
+    trust_keys: Trust,
     identity: IdentityHandle,
+    trust_identity: Trust,
+    patience: Duration,
     clock: Arc<dyn Clock>,
     grants: Cache<PresentedKey, Grant>,
     service_grants: Cache<PresentedKey, ServiceGrant>,
@@ -77,18 +89,19 @@ impl Verifier {
         changes: Changes,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let Settings { rules, max_age, capacity } = settings;
+        let Settings { rules, keys: trust_keys, identity: trust_identity, patience, capacity } = settings;
         Self(Arc::new(Inner {
             grants: Cache::new("keys", capacity, changes.clone(), clock.clone()),
             service_grants: Cache::new("service_keys", capacity, changes.clone(), clock.clone()),
             sessions: Cache::new("sessions", capacity, changes.clone(), clock.clone()),
             members: Cache::new("members", capacity, changes.clone(), clock.clone()),
-            signing_keys: Cache::new("signing_keys", 1, changes.clone(), clock.clone()),
-            changes,
+            signing_keys: Cache::new("signing_keys", SIGNING_KEYS_BYTES, changes, clock.clone()),
             rules,
-            max_age,
             keys,
+            trust_keys,
             identity,
+            trust_identity,
+            patience,
             clock,
         }))
     }
@@ -102,7 +115,7 @@ impl Verifier {
             KeyKind::Service => return Ok(None),
         };
         let read = || self.0.read_grant(key);
-        let grant = self.0.grants.get(key, self.0.max_age, read).await?;
+        let grant = self.0.grants.get(key, Belief::Complete(&self.0.trust_keys), read).await?;
         // The other prefix over the same digits is another spelling of the key: there is only one.
         Ok(grant.filter(|grant| grant.environment == environment))
     }
@@ -113,7 +126,7 @@ impl Verifier {
             return Ok(None);
         }
         let read = || self.0.read_service_grant(key);
-        let grant = self.0.service_grants.get(key, self.0.max_age, read).await?;
+        let grant = self.0.service_grants.get(key, Belief::Complete(&self.0.trust_keys), read).await?;
         Ok(grant.filter(|grant| grant.is_live(self.0.clock.now())))
     }
 
@@ -127,16 +140,11 @@ impl Verifier {
         }
     }
 
-    /// Forgets what is cached of a subject, because a role in another process has just said that it changed it. In one
-    /// process the role publishes by itself, and this is a harmless second time.
-    pub fn changed(&self, subject: Subject) {
-        self.0.changes.publish(subject);
-    }
-
     /// What a user is to a workspace; `None` if nothing.
     pub async fn member(&self, workspace: WorkspaceId, user: UserId) -> Result<Option<MemberRole>, Fault> {
         let read = || self.0.read_member(workspace, user);
-        let member = self.0.members.get(&(workspace, user), self.0.max_age, read).await?;
+        let member =
+            self.0.members.get(&(workspace, user), Belief::Complete(&self.0.trust_keys), read).await?;
         Ok(member.map(|member| member.role))
     }
 }
@@ -144,7 +152,8 @@ impl Verifier {
 impl Inner {
     async fn live(&self, claims: AccessClaims) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
         let read = || self.read_session(claims.session_id);
-        let session = self.sessions.get(&claims.session_id, self.max_age, read).await?;
+        let session =
+            self.sessions.get(&claims.session_id, Belief::Complete(&self.trust_identity), read).await?;
         let now = self.clock.now();
         let live = session.filter(|it| it.user_id == claims.user_id && now < it.expires_at);
         Ok(live.map(|it| LiveToken { claims, operator: it.operator }).ok_or(TokenRefusal::Revoked))
@@ -153,31 +162,43 @@ impl Inner {
     /// The signing keys; asked for anew if `kid` is not among them, but not by every token that makes one up.
     async fn signing_keys(&self, kid: &str) -> Result<Arc<KeySet>, Fault> {
         let read = || self.read_signing_keys();
-        let held = self.signing_keys.get(&(), Some(SIGNING_KEYS_AGE), read).await?.unwrap_or_default();
+        let held =
+            self.signing_keys.get(&(), Belief::Younger(SIGNING_KEYS_AGE), read).await?.unwrap_or_default();
         if held.knows(kid) {
             return Ok(held);
         }
-        Ok(self.signing_keys.get(&(), Some(UNKNOWN_KID_AGE), read).await?.unwrap_or_default())
+        Ok(self.signing_keys.get(&(), Belief::Younger(UNKNOWN_KID_AGE), read).await?.unwrap_or_default())
+    }
+
+    /// A role that does not answer in time is as good as one that is not there: neither is a reason to guess.
+    async fn ask<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Fault> {
+        let answer = tokio::time::timeout(self.patience, call).await;
+        let silent = || Fault::unavailable("a role does not answer in time");
+        match answer.map_err(|_| silent())?.map_err(from_status) {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(fault) if fault.code() == Code::DeadlineExceeded => Err(silent()),
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn read_grant(&self, key: &PresentedKey) -> Result<Option<Grant>, Fault> {
         let request =
             keys::ResolveKeyRequest { public_id: key.public_id.clone(), digest: key.digest.to_vec() };
-        let answer = self.keys.resolve_key(Request::new(request)).await.map_err(from_status)?;
-        answer.into_inner().grant.map(Grant::try_from).transpose()
+        let answer = self.ask(self.keys.resolve_key(Request::new(request))).await?;
+        answer.grant.map(Grant::try_from).transpose()
     }
 
     async fn read_service_grant(&self, key: &PresentedKey) -> Result<Option<ServiceGrant>, Fault> {
         let request =
             keys::ResolveServiceKeyRequest { public_id: key.public_id.clone(), digest: key.digest.to_vec() };
-        let answer = self.keys.resolve_service_key(Request::new(request)).await.map_err(from_status)?;
-        answer.into_inner().grant.map(ServiceGrant::try_from).transpose()
+        let answer = self.ask(self.keys.resolve_service_key(Request::new(request))).await?;
+        answer.grant.map(ServiceGrant::try_from).transpose()
     }
 
     async fn read_session(&self, id: SessionId) -> Result<Option<Session>, Fault> {
         let request = identity::ResolveSessionRequest { session_id: id.to_string() };
-        let answer = self.identity.resolve_session(Request::new(request)).await.map_err(from_status)?;
-        answer.into_inner().session.map(Session::try_from).transpose()
+        let answer = self.ask(self.identity.resolve_session(Request::new(request))).await?;
+        answer.session.map(Session::try_from).transpose()
     }
 
     async fn read_member(&self, workspace_id: WorkspaceId, user_id: UserId) -> Result<Option<Member>, Fault> {
@@ -185,16 +206,16 @@ impl Inner {
             workspace_id: workspace_id.to_string(),
             user_id: user_id.to_string(),
         };
-        let answer = self.keys.resolve_member(Request::new(request)).await.map_err(from_status)?;
-        let Some(member) = answer.into_inner().member else { return Ok(None) };
+        let answer = self.ask(self.keys.resolve_member(Request::new(request))).await?;
+        let Some(member) = answer.member else { return Ok(None) };
         let role = member.role.parse().map_err(Fault::internal)?;
         Ok(Some(Member { workspace_id, user_id, role }))
     }
 
     async fn read_signing_keys(&self) -> Result<Option<KeySet>, Fault> {
         let request = Request::new(identity::GetSigningKeysRequest {});
-        let answer = self.identity.get_signing_keys(request).await.map_err(from_status)?;
-        KeySet::parse(&answer.into_inner().jwks).map(Some)
+        let answer = self.ask(self.identity.get_signing_keys(request)).await?;
+        KeySet::parse(&answer.jwks).map(Some)
     }
 }
 
@@ -231,17 +252,34 @@ impl Follows for Grant {
     fn subjects(&self) -> Vec<Subject> {
         vec![Subject::Key(self.key_id), Subject::Workspace(self.workspace_id)]
     }
+
+    fn bytes(&self) -> u64 {
+        // The parts that a workspace chooses; JSON in memory takes some times its text.
+        let texts =
+            self.scopes.iter().map(String::len).chain(self.limits.iter().map(|limit| limit.name.len()));
+        let lists: usize = texts.map(|length| length + LIST_ITEM).sum();
+        let metadata = 4 * serde_json::to_string(&self.metadata).map_or(0, |text| text.len());
+        (size_of::<Self>() + lists + metadata + self.allowed_ips.len() * LIST_ITEM) as u64
+    }
 }
 
 impl Follows for ServiceGrant {
     fn subjects(&self) -> Vec<Subject> {
         vec![Subject::ServiceKey(self.service_key_id), Subject::Workspace(self.workspace_id)]
     }
+
+    fn bytes(&self) -> u64 {
+        (size_of::<Self>() + self.permissions.len()) as u64
+    }
 }
 
 impl Follows for Session {
     fn subjects(&self) -> Vec<Subject> {
         vec![Subject::Session(self.id), Subject::User(self.user_id)]
+    }
+
+    fn bytes(&self) -> u64 {
+        size_of::<Self>() as u64
     }
 }
 
@@ -250,6 +288,10 @@ impl Follows for Member {
         let membership = Subject::Member(self.workspace_id, self.user_id);
         vec![membership, Subject::Workspace(self.workspace_id), Subject::User(self.user_id)]
     }
+
+    fn bytes(&self) -> u64 {
+        size_of::<Self>() as u64
+    }
 }
 
 impl Follows for KeySet {
@@ -257,10 +299,14 @@ impl Follows for KeySet {
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
+
+    fn bytes(&self) -> u64 {
+        size_of::<Self>() as u64
+    }
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod stand_ins;
 #[cfg(test)]

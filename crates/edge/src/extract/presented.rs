@@ -8,13 +8,9 @@ use std::{
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::request::Parts;
+use tollgate_verify::credential::{Credential, Missing};
 
-use crate::{
-    app::App,
-    client_ip::client_ip,
-    credential::{Credential, Missing},
-    problem::Problem,
-};
+use crate::{app::App, client_ip::client_ip, problem::Problem};
 
 /// The client's address. `None` if the connection has no peer address, as in tests.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,11 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use tollgate_proto::context::{REQUEST_ID, TRACEPARENT};
+use tollgate_verify::credential::API_KEY;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     config::Origin,
-    credential::API_KEY,
     limit_headers::{POLICY, STATE, X_LIMIT, X_REMAINING, X_RESET},
 };
 

@@ -13,10 +13,14 @@ use tollgate_proto::{
 use tonic::Request;
 use utoipa::ToSchema;
 
-use super::{me::User, workspaces::Workspace};
+use super::{
+    effect::{Effect, WaitQuery},
+    me::User,
+    workspaces::Workspace,
+};
 use crate::{
     app::App,
-    extract::{ClientIp, Json},
+    extract::{ClientIp, Json, Query},
     principal,
     problem::Problem,
     wire::required,
@@ -176,37 +180,44 @@ pub(crate) async fn refresh(
 ///
 /// Ends the session of a refresh token. Succeeds if it has already ended.
 #[utoipa::path(
-    post, path = "/v1/auth/logout", operation_id = "logout", tag = "auth", security(()),
+    post, path = "/v1/auth/logout", operation_id = "logout", tag = "auth", security(()), params(WaitQuery),
     responses(
-        (status = 204, description = "The session has ended."),
+        (status = 200, description = "The session has ended.", body = Effect),
         (status = 401, description = "That is not a refresh token."),
     )
 )]
-pub(crate) async fn logout(State(app): State<App>, Json(body): Json<Refresh>) -> Result<StatusCode, Problem> {
-    end(&app, &body, false).await
+pub(crate) async fn logout(
+    State(app): State<App>,
+    Query(query): Query<WaitQuery>,
+    Json(body): Json<Refresh>,
+) -> Result<Json<Effect>, Problem> {
+    end(&app, &body, false, &query).await
 }
 
 /// Log out everywhere
 ///
 /// Ends every session of the refresh token's user.
 #[utoipa::path(
-    post, path = "/v1/auth/logout-all", operation_id = "logoutAll", tag = "auth", security(()),
+    post, path = "/v1/auth/logout-all", operation_id = "logoutAll", tag = "auth", security(()), params(WaitQuery),
     responses(
-        (status = 204, description = "All sessions have ended."),
+        (status = 200, description = "All sessions have ended.", body = Effect),
         (status = 401, description = "That is not a refresh token."),
     )
 )]
 pub(crate) async fn logout_all(
     State(app): State<App>,
+    Query(query): Query<WaitQuery>,
     Json(body): Json<Refresh>,
-) -> Result<StatusCode, Problem> {
-    end(&app, &body, true).await
+) -> Result<Json<Effect>, Problem> {
+    end(&app, &body, true, &query).await
 }
 
-async fn end(app: &App, body: &Refresh, all: bool) -> Result<StatusCode, Problem> {
-    let request = LogoutRequest { refresh_token: body.refresh_token.expose_secret().to_owned(), all };
-    app.identity.logout(Request::new(request)).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn end(app: &App, body: &Refresh, all: bool, query: &WaitQuery) -> Result<Json<Effect>, Problem> {
+    let refresh_token = body.refresh_token.expose_secret().to_owned();
+    let request = LogoutRequest { refresh_token, all, no_wait: query.no_wait() };
+    let effect = app.identity.logout(Request::new(request)).await?.into_inner().effect;
+    // A session that is long forgotten has nothing left to take away.
+    Ok(Json(effect.map(Effect::try_from).transpose()?.unwrap_or(Effect::UNCHANGED)))
 }
 
 /// The new user's workspace. If keys is away, the sign-up stands all the same: the workspace is made on first need.

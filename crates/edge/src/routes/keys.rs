@@ -11,11 +11,11 @@ use tollgate_kernel::{Fault, KeyId};
 use tollgate_proto::keys::{
     self, CreateKeyRequest, GetKeyRequest, KeyStatus, ListKeysRequest, RevokeKeyRequest,
 };
-use tollgate_verify::Subject;
 use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    effect::{Effect, WaitQuery},
     environment::Environment,
     expiry::days,
     limit::Limit,
@@ -263,9 +263,12 @@ pub(crate) async fn get_key(
 #[utoipa::path(
     delete, path = "/v1/keys/{id}", operation_id = "revokeKey", tag = "keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        WaitQuery,
+    ),
     responses(
-        (status = 204, description = "The key is revoked."),
+        (status = 200, description = "The key is revoked.", body = Effect),
         (status = 403, description = "The caller may not revoke keys here."),
     )
 )]
@@ -273,11 +276,15 @@ pub(crate) async fn revoke_key(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<KeyId>,
-) -> Result<StatusCode, Problem> {
-    let request = RevokeKeyRequest { caller: Some(caller.to_proto()), key_id: id.to_string() };
-    app.keys.revoke_key(Request::new(request)).await?;
-    app.verifier.changed(Subject::Key(id));
-    Ok(StatusCode::NO_CONTENT)
+    Query(query): Query<WaitQuery>,
+) -> Result<Json<Effect>, Problem> {
+    let request = RevokeKeyRequest {
+        caller: Some(caller.to_proto()),
+        key_id: id.to_string(),
+        no_wait: query.no_wait(),
+    };
+    let answer = app.keys.revoke_key(Request::new(request)).await?.into_inner();
+    Ok(Json(required(answer.effect, "effect")?.try_into()?))
 }
 
 /// The address of what was made.

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod docs;
+mod effect;
 mod environment;
 mod expiry;
 pub(crate) mod gate;

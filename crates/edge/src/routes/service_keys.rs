@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, ServiceKeyId};
 use tollgate_proto::keys::{self, CreateServiceKeyRequest, ListServiceKeysRequest, RevokeServiceKeyRequest};
-use tollgate_verify::Subject;
 use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    effect::{Effect, WaitQuery},
     expiry::expiry,
     keys::location,
     list::{list_of, page},
@@ -173,9 +173,12 @@ pub(crate) async fn list_service_keys(
 #[utoipa::path(
     delete, path = "/v1/service-keys/{id}", operation_id = "revokeServiceKey", tag = "service-keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the service key.", example = "svc_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the service key.", example = "svc_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        WaitQuery,
+    ),
     responses(
-        (status = 204, description = "The service key is revoked."),
+        (status = 200, description = "The service key is revoked.", body = Effect),
         (status = 403, description = "The caller may not revoke service keys here."),
     )
 )]
@@ -183,11 +186,15 @@ pub(crate) async fn revoke_service_key(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<ServiceKeyId>,
-) -> Result<StatusCode, Problem> {
-    let request = RevokeServiceKeyRequest { caller: Some(caller.to_proto()), service_key_id: id.to_string() };
-    app.keys.revoke_service_key(Request::new(request)).await?;
-    app.verifier.changed(Subject::ServiceKey(id));
-    Ok(StatusCode::NO_CONTENT)
+    Query(query): Query<WaitQuery>,
+) -> Result<Json<Effect>, Problem> {
+    let request = RevokeServiceKeyRequest {
+        caller: Some(caller.to_proto()),
+        service_key_id: id.to_string(),
+        no_wait: query.no_wait(),
+    };
+    let answer = app.keys.revoke_service_key(Request::new(request)).await?.into_inner();
+    Ok(Json(required(answer.effect, "effect")?.try_into()?))
 }
 
 impl TryFrom<keys::ServiceKey> for ServiceKey {

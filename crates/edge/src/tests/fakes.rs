@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Mutex};
 use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
 use tollgate_proto::{
     Identity, Keys, RateLimit, identity,
-    kernel::Caller,
+    kernel::{self, Caller},
     keys,
     ratelimit::{self, Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
     time::to_wire,
@@ -141,7 +141,8 @@ fake!(Keys for FakeKeys in keys {
         for grant in grants.values_mut().filter(|it| it.key_id == request.key_id) {
             grant.revoked_at = Some(to_wire(MockClock::new().now()));
         }
-        Ok(Response::new(keys::RevokeKeyResponse {}))
+        let mode = kernel::effect::Mode::LeaseExpired.into();
+        Ok(Response::new(keys::RevokeKeyResponse { effect: Some(kernel::Effect { mode, took_ms: 7 }) }))
     }
 } absent {
     resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;

@@ -7,7 +7,7 @@ mod fakes;
 mod grpc;
 mod manage;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tollgate_kernel::{ExposeSecret, OsEntropy, SecretString};
 use tollgate_testkit::MockClock;
-use tollgate_verify::{Changes, KeyKind, Settings, TokenRules, Verifier};
+use tollgate_verify::{Changes, KeyKind, Settings, TokenRules, Verifier, watch::always};
 use tower::ServiceExt;
 
 use self::fakes::{FakeIdentity, FakeKeys, FakeRateLimit};
@@ -49,7 +49,13 @@ impl TestEdge {
         let (keys, ratelimit) = (Arc::new(FakeKeys::default()), Arc::new(FakeRateLimit::default()));
         let (identity, clock) = (Arc::new(FakeIdentity), MockClock::new());
         let rules = TokenRules { issuer: "https://test".into(), audience: "test".into() };
-        let settings = Settings { rules, max_age: None, capacity: 100 };
+        let settings = Settings {
+            rules,
+            keys: always(),
+            identity: always(),
+            patience: Duration::from_mins(1),
+            capacity: 100_000,
+        };
         let verifier = Verifier::new(settings, keys.clone(), identity.clone(), Changes::new(), clock.clone());
         let parts = Parts {
             verifier,

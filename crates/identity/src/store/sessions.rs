@@ -2,8 +2,10 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use tollgate_changes::{Appended, append};
 use tollgate_db::{DbId, DbTime, Error, read_db, tx_db, write_db};
 use tollgate_kernel::{SessionId, Timestamp, UserId};
+use tollgate_verify::Subject;
 
 use super::{
     AuditEvent, BATCH, Store, UserRow,
@@ -122,14 +124,15 @@ impl Store {
         Ok(rotated == 1)
     }
 
-    /// Ends a session, if nobody has. Says whether this did.
+    /// Ends a session, if nobody has. Says whether this did. Logged either way: who ended it may have died before it could tell.
     pub(crate) async fn session_end(
         &self,
         id: SessionId,
+        subject: Subject,
         reason: EndReason,
         now: Timestamp,
         event: &AuditEvent,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, Option<Appended>), Error> {
         let id = DbId::from(id);
         let end = (sessions::end_reason.eq(reason.as_str()), sessions::ends_at.eq(DbTime(now)));
         tx_db!(self.0, |c| {
@@ -138,7 +141,7 @@ impl Store {
             if ended == 1 {
                 diesel::insert_into(audit_events::table).values(event).execute(c).await?;
             }
-            Ok::<_, Error>(ended == 1)
+            Ok::<_, Error>((ended == 1, Some(append!(c, subject, now)?)))
         })
     }
 
@@ -146,9 +149,10 @@ impl Store {
     pub(crate) async fn sessions_end(
         &self,
         user: UserId,
+        subject: Subject,
         now: Timestamp,
         event: &AuditEvent,
-    ) -> Result<usize, Error> {
+    ) -> Result<(usize, Option<Appended>), Error> {
         let user = DbId::from(user);
         let end = (sessions::end_reason.eq(EndReason::LogoutAll.as_str()), sessions::ends_at.eq(DbTime(now)));
         tx_db!(self.0, |c| {
@@ -157,7 +161,7 @@ impl Store {
             if ended > 0 {
                 diesel::insert_into(audit_events::table).values(event).execute(c).await?;
             }
-            Ok::<_, Error>(ended)
+            Ok::<_, Error>((ended, Some(append!(c, subject, now)?)))
         })
     }
 

@@ -7,6 +7,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tollgate_db::{DbId, DbTime, Error, Settings, read_db, write_db};
 use tollgate_kernel::{Clock, OsEntropy, SessionId, SigningKeyId, Timestamp, UserId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
+use tollgate_verify::Subject;
 
 use super::{
     Action, AuditEvent, EndReason, MIGRATIONS, Rehash, SessionRow, SigningKeyRow, Store, UserRow, schema,
@@ -125,7 +126,8 @@ on_every_database! {
         assert!(given.store.session_rotate(id, 0, now, now).await.unwrap());
         assert!(!given.store.session_rotate(id, 0, now, now).await.unwrap(), "not twice");
         assert!(!given.store.session_rotate(id, 2, now, now).await.unwrap(), "not ahead");
-        given.store.session_end(id, EndReason::Logout, now, &given.event(Action::Logout)).await.unwrap();
+        let event = given.event(Action::Logout);
+        given.store.session_end(id, Subject::Session(id), EndReason::Logout, now, &event).await.unwrap();
         assert!(!given.store.session_rotate(id, 1, now, now).await.unwrap(), "not when it is over");
         let (row, user) = given.store.session_by_id(id).await.unwrap().unwrap();
         assert_eq!((row.generation, user.email.as_str()), (1, "ann@example.com"));
@@ -136,7 +138,8 @@ on_every_database! {
         let session = given.session(&given.user("ann@example.com").await, None).await;
         let end = async |reason, action| {
             let (now, event) = (given.clock.now(), given.event(action));
-            given.store.session_end(session.id(), reason, now, &event).await.unwrap()
+            let id = session.id();
+            given.store.session_end(id, Subject::Session(id), reason, now, &event).await.unwrap().0
         };
         assert!(end(EndReason::Reuse, Action::RefreshReused).await);
         assert!(!end(EndReason::Logout, Action::Logout).await);
@@ -153,9 +156,10 @@ on_every_database! {
         given.session(&ann, None).await;
         let other = given.session(&bob, None).await;
         let (now, event) = (given.clock.now(), given.event(Action::LogoutAll));
-        assert_eq!(given.store.sessions_end(ann.id(), now, &event).await.unwrap(), 2);
+        let subject = Subject::User(ann.id());
+        assert_eq!(given.store.sessions_end(ann.id(), subject, now, &event).await.unwrap().0, 2);
         let again = given.event(Action::LogoutAll);
-        assert_eq!(given.store.sessions_end(ann.id(), now, &again).await.unwrap(), 0);
+        assert_eq!(given.store.sessions_end(ann.id(), subject, now, &again).await.unwrap().0, 0);
         let (row, _) = given.store.session_by_id(other.id()).await.unwrap().unwrap();
         assert_eq!(row.end_reason, None);
         let actions = given.store.actions().await;

@@ -2,8 +2,10 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use tollgate_changes::{Appended, append};
 use tollgate_db::{DbId, DbTime, Error, read_db, tx_db};
-use tollgate_kernel::UserId;
+use tollgate_kernel::{Timestamp, UserId};
+use tollgate_verify::Subject;
 
 use super::{
     AuditEvent, Store,
@@ -55,12 +57,18 @@ impl Store {
         })
     }
 
-    pub(crate) async fn user_make_operator(&self, id: UserId, event: &AuditEvent) -> Result<(), Error> {
+    pub(crate) async fn user_make_operator(
+        &self,
+        id: UserId,
+        subject: Subject,
+        now: Timestamp,
+        event: &AuditEvent,
+    ) -> Result<((), Option<Appended>), Error> {
         let id = DbId::from(id);
         tx_db!(self.0, |c| {
             diesel::update(users::table.find(id)).set(users::operator.eq(true)).execute(c).await?;
             diesel::insert_into(audit_events::table).values(event).execute(c).await?;
-            Ok::<_, Error>(())
+            Ok::<_, Error>(((), Some(append!(c, subject, now)?)))
         })
     }
 }

@@ -237,13 +237,18 @@ async fn a_change_that_nobody_waits_for_is_made_known() {
     let (verifier, id) = (world.verifier(), tokens.session_id.parse().unwrap());
     assert!(verifier.token(&tokens.access_token).await.unwrap().is_ok());
     let event = world.identity.event(Action::Logout);
-    world.identity.store.session_end(id, EndReason::Logout, world.now(), &event).await.unwrap();
+    let subject = Subject::Session(id);
+    world.identity.store.session_end(id, subject, EndReason::Logout, world.now(), &event).await.unwrap();
     assert!(verifier.token(&tokens.access_token).await.unwrap().is_ok(), "it has not heard of it");
 
     let (commit, committed) = tokio::sync::oneshot::channel::<()>();
     {
-        let work = async { committed.await.map_err(|closed| tollgate_db::Error::Other(closed.into())) };
-        let mut change = pin!(world.identity.changing(Subject::Session(id), work));
+        let work = async {
+            committed.await.map_err(|closed| tollgate_db::Error::Other(closed.into()))?;
+            Ok(((), None))
+        };
+        let cut = Some(tollgate_changes::Cut { subject, wait: true });
+        let mut change = pin!(world.identity.feed.carry_out(cut, work));
         let once = std::future::poll_fn(|context| Poll::Ready(change.as_mut().poll(context)));
         assert!(once.await.is_pending());
     }

@@ -13,6 +13,7 @@ use std::{
 
 use chrono::TimeDelta;
 use serde_json::json;
+use tollgate_changes::Feed;
 use tollgate_kernel::{Clock, Code, Fault, OsEntropy, Timestamp, UserId};
 use tollgate_proto::{
     Identity, RateLimit,
@@ -29,7 +30,7 @@ use tollgate_proto::{
     remote::Remote,
 };
 use tollgate_testkit::{MockClock, TestDatabase};
-use tollgate_verify::{Changes, Settings, TokenRules, Verifier};
+use tollgate_verify::{Changes, Settings, TokenRules, Verifier, watch::always};
 use tonic::{Request, Response, Status};
 
 use crate::{Config, IdentityService, MIGRATIONS, MasterKey, Parts};
@@ -131,7 +132,7 @@ impl World {
     }
 
     pub(super) async fn log_out(&self, token: &str, all: bool) -> Result<(), Fault> {
-        let request = LogoutRequest { refresh_token: token.to_owned(), all };
+        let request = LogoutRequest { refresh_token: token.to_owned(), all, no_wait: false };
         self.identity.logout(Request::new(request)).await.map_err(from_status)?;
         Ok(())
     }
@@ -143,7 +144,13 @@ impl World {
 
     /// A verifier in this process, which believes what it has read until it hears of a change.
     pub(super) fn verifier(&self) -> Verifier {
-        let settings = Settings { rules: rules(), max_age: None, capacity: 100 };
+        let settings = Settings {
+            rules: rules(),
+            keys: always(),
+            identity: always(),
+            patience: Duration::from_mins(1),
+            capacity: 100_000,
+        };
         // Never asked.
         let keys = Remote {
             address: "http://127.0.0.1:1".parse().unwrap(),
@@ -163,12 +170,21 @@ async fn open(database: &TestDatabase) -> tollgate_db::Db {
     tollgate_db::Db::open(&database.url(), "identity", &tollgate_db::Settings::default()).await.unwrap()
 }
 
+/// Follows the log in the background. A long lease, so that a busy machine does not let it run out.
+fn feed(db: &tollgate_db::Db, changes: &Changes, clock: &Arc<MockClock>) -> Feed {
+    let settings = tollgate_changes::Settings { lease: std::time::Duration::from_mins(1) };
+    let feed = Feed::new(db, "identity", &settings, changes.clone(), clock.clone(), &OsEntropy);
+    let following = feed.clone();
+    tokio::spawn(async move { following.run(std::future::pending()).await });
+    feed
+}
+
 fn parts(db: tollgate_db::Db, clock: &Arc<MockClock>, limits: &Arc<Limits>, changes: &Changes) -> Parts {
     Parts {
+        feed: feed(&db, changes, clock),
         db,
         rules: rules(),
         ratelimit: limits.clone(),
-        changes: changes.clone(),
         clock: clock.clone(),
         entropy: Arc::new(OsEntropy),
     }

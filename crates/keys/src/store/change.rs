@@ -5,9 +5,9 @@
 //! file of this folder may open a writing transaction, except for those that keep count ([`super::usage`]) or forget
 //! what is old ([`super::retention`]); a test below reads the sources and holds them to it.
 
+use tollgate_changes::Cut;
 use tollgate_db::DbId;
-use tollgate_kernel::{Fault, Id, IdKind, Timestamp, WorkspaceId};
-use tollgate_verify::Subject;
+use tollgate_kernel::{Id, IdKind, Timestamp, WorkspaceId};
 
 use super::{Store, rows::AuditRow};
 use crate::caller::Caller;
@@ -36,8 +36,8 @@ pub(crate) struct Deed<'a> {
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) audit: AuditRow,
-    /// Whose caches it makes wrong.
-    pub(crate) subject: Option<Subject>,
+    /// What it makes wrong in caches.
+    pub(crate) cut: Option<Cut>,
 }
 
 /// What a mutation has done.
@@ -52,13 +52,13 @@ pub(crate) enum Outcome<T> {
 impl Change {
     /// A change that can only turn a no into a yes: no cache holds a no.
     pub(crate) fn grants(store: &Store, deed: Deed<'_>) -> Self {
-        Self { audit: deed.row(store), subject: None }
+        Self { audit: deed.row(store), cut: None }
     }
 
-    /// A change that can turn a yes into a no. Its subject is published after the commit and before [`change!`](change)
-    /// returns.
-    pub(crate) fn cuts_off(store: &Store, subject: Subject, deed: Deed<'_>) -> Self {
-        Self { audit: deed.row(store), subject: Some(subject) }
+    /// A change that can turn a yes into a no. Its subject goes into the log of changes in the same transaction, and
+    /// [`change!`](change) returns when it holds everywhere.
+    pub(crate) fn cuts_off(store: &Store, cut: Cut, deed: Deed<'_>) -> Self {
+        Self { audit: deed.row(store), cut: Some(cut) }
     }
 }
 
@@ -83,40 +83,33 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Runs to its end even if whoever waits for it goes away: between the commit and the publication nothing may stop.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, tollgate_db::Error>> + Send + 'static,
-) -> Result<T, Fault> {
-    use tracing::Instrument;
-    let done = tokio::spawn(work.in_current_span()).await;
-    done.map_err(Fault::internal)?.map_err(Fault::from)
-}
-
-/// Changes what people own: `change!(store, change, |c| { …; Outcome::Changed(value) })` gives `Result<Outcome<T>, Fault>`.
+/// Changes what people own: `change!(store, change, |c| { …; Outcome::Changed(value) })` gives
+/// `Result<(Outcome<T>, Option<Effect>), Fault>`.
 ///
-/// In one transaction: the body, and the audit row unless the body gives [`Outcome::Unchanged`]. Then the publication:
-/// also after a failure, since a commit that was not answered may have happened, and also when nothing was changed,
-/// since the one who changed it may have died before it could publish. The body owns what it uses.
+/// In one transaction: the body, the audit row unless the body gives [`Outcome::Unchanged`], and the entry in the log of
+/// changes if it cuts something off: also when nothing was changed, since the one who changed it may have died before it
+/// could say so. Then it waits until that holds everywhere. The body owns what it uses.
 macro_rules! change {
     ($store:expr, $change:expr, |$c:ident| $body:expr) => {{
-        let (db, changes) = ($store.db.clone(), $store.changes.clone());
-        let $crate::store::change::Change { audit, subject } = $change;
-        $crate::store::change::to_the_end(async move {
-            let result = tollgate_db::tx_db!(db, |$c| {
+        let db = $store.db.clone();
+        let $crate::store::change::Change { audit, cut } = $change;
+        let work = async move {
+            tollgate_db::tx_db!(db, |$c| {
                 let outcome = $body;
                 if $crate::store::change::Outcome::is_change(&outcome) {
                     let event =
                         diesel::insert_into($crate::store::schema::audit_events::table).values(&audit);
                     diesel_async::RunQueryDsl::execute(event, $c).await?;
                 }
-                Ok::<_, tollgate_db::Error>(outcome)
-            });
-            if let Some(subject) = subject {
-                changes.publish(subject);
-            }
-            result
-        })
-        .await
+                // Last, so that the lock on the log is held briefly.
+                let appended = match cut {
+                    Some(cut) => Some(tollgate_changes::append!($c, cut.subject, audit.at.0)?),
+                    None => None,
+                };
+                Ok::<_, tollgate_db::Error>((outcome, appended))
+            })
+        };
+        $store.feed.carry_out(cut, work).await
     }};
 }
 

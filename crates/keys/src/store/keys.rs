@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_verify::Environment;
@@ -51,7 +52,7 @@ impl Store {
         secret: SecretRow,
         once: Option<IdempotencyRow>,
     ) -> Result<Created, Fault> {
-        let outcome = change!(self, change, |c| {
+        let (outcome, _) = change!(self, change, |c| {
             let mut before = None;
             if let Some(once) = &once {
                 // Claimed first: of those who race, one inserts, and the others wait here and then read what it made.
@@ -136,13 +137,18 @@ impl Store {
     }
 
     /// Unchanged if it is revoked already; the time of the first revocation stays.
-    pub(crate) async fn key_revoke(&self, change: Change, id: KeyId, at: Timestamp) -> Result<(), Fault> {
-        change!(self, change, |c| {
+    pub(crate) async fn key_revoke(
+        &self,
+        change: Change,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<Option<Effect>, Fault> {
+        let (_, effect) = change!(self, change, |c| {
             let live = keys::table.find(DbId::from(id)).filter(keys::revoked_at.is_null());
             let revoked = diesel::update(live).set(keys::revoked_at.eq(DbTime(at))).execute(c).await?;
             if revoked == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
         })?;
-        Ok(())
+        Ok(effect)
     }
 
     pub(crate) async fn key_by_public_id(&self, public_id: &str) -> Result<Option<ResolvedKey>, Fault> {

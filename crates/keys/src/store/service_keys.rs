@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{Fault, ServiceKeyId, Timestamp, WorkspaceId};
 
@@ -64,13 +65,13 @@ impl Store {
         change: Change,
         id: ServiceKeyId,
         at: Timestamp,
-    ) -> Result<(), Fault> {
-        change!(self, change, |c| {
+    ) -> Result<Option<Effect>, Fault> {
+        let (_, effect) = change!(self, change, |c| {
             let live = service_keys::table.find(DbId::from(id)).filter(service_keys::revoked_at.is_null());
             let revoked =
                 diesel::update(live).set(service_keys::revoked_at.eq(DbTime(at))).execute(c).await?;
             if revoked == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
         })?;
-        Ok(())
+        Ok(effect)
     }
 }

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
+use tollgate_changes::Cut;
 use tollgate_db::{Db, DbId, DbList, DbTime, Settings, read_db, write_db};
 use tollgate_kernel::{Clock, KeyId, OsEntropy, PlanId, SecretId, Timestamp, UserId, WorkspaceId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
@@ -41,7 +42,12 @@ impl Fixture {
         let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
-        let store = Store::new(db, changes.clone(), clock.clone(), Arc::new(ENTROPY));
+        let store = Store::new(
+            db.clone(),
+            crate::tests::feed(&db, &changes, &clock),
+            clock.clone(),
+            Arc::new(ENTROPY),
+        );
         let user = UserId::new(&*clock, &ENTROPY);
         let principal = Principal::User { id: user, operator: false };
         let caller = Caller { principal, session: None, ip: "192.0.2.1".parse().ok() };
@@ -84,7 +90,8 @@ impl Fixture {
     }
 
     fn cuts_off(&self, key: KeyId) -> Change {
-        Change::cuts_off(&self.store, Subject::Key(key), self.deed("key.revoke"))
+        let cut = Cut { subject: Subject::Key(key), wait: true };
+        Change::cuts_off(&self.store, cut, self.deed("key.revoke"))
     }
 
     /// A row for a key, made a second after the one before.

@@ -42,7 +42,7 @@ impl Store {
         owner: MemberRow,
         starting_plans: Vec<PlanRow>,
     ) -> Result<Outcome<()>, Fault> {
-        change!(self, change, |c| {
+        let (outcome, _) = change!(self, change, |c| {
             let made = diesel::insert_into(workspaces::table)
                 .values(&workspace)
                 .on_conflict(workspaces::personal_owner)
@@ -58,7 +58,8 @@ impl Store {
                 }
                 Outcome::Changed(())
             }
-        })
+        })?;
+        Ok(outcome)
     }
 
     /// Newest first.

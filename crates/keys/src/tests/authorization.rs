@@ -42,7 +42,7 @@ impl Desk {
         let get_key = wire::GetKeyRequest { caller: caller.clone(), key_id: key_id.clone() };
         let get_usage =
             wire::GetUsageRequest { caller: caller.clone(), key_id: key_id.clone(), ..Default::default() };
-        let revoke_key = wire::RevokeKeyRequest { caller: caller.clone(), key_id };
+        let revoke_key = wire::RevokeKeyRequest { caller: caller.clone(), key_id, no_wait: false };
         let list_service_keys = wire::ListServiceKeysRequest {
             caller: caller.clone(),
             workspace_id: workspace_id.clone(),
@@ -55,7 +55,7 @@ impl Desk {
             permissions: vec!["keys.verify".into()],
             expires_at: None,
         };
-        let revoke_service_key = wire::RevokeServiceKeyRequest { caller, service_key_id };
+        let revoke_service_key = wire::RevokeServiceKeyRequest { caller, service_key_id, no_wait: false };
         [
             letter(call!(self, list_plans, list_plans)),
             letter(call!(self, list_keys, list_keys)),
@@ -117,7 +117,7 @@ on_every_database! {
         let revoked = desk.machine(&owner, &ALL).await;
         let Some(caller::Principal::ServiceKey(key)) = revoked.principal.clone() else { panic!("a machine") };
         let service_key_id = key.service_key_id;
-        let message = wire::RevokeServiceKeyRequest { caller: Some(owner.clone()), service_key_id };
+        let message = wire::RevokeServiceKeyRequest { caller: Some(owner.clone()), service_key_id, no_wait: false };
         call!(desk, revoke_service_key, message).expect("revoked");
         for caller in [None, Some(Caller::default()), Some(machine("svc_1".into())), Some(revoked)] {
             assert_eq!(desk.try_all(caller.as_ref(), &at).await, "UUUUUUUUU", "{caller:?}");

@@ -10,9 +10,12 @@ async fn resolve(desk: &Desk, secret: &str) -> Option<wire::ServiceGrant> {
 }
 
 async fn revoke(desk: &Desk, caller: &Caller, id: &str) -> Result<(), Fault> {
-    let message =
-        wire::RevokeServiceKeyRequest { caller: Some(caller.clone()), service_key_id: id.to_owned() };
-    call!(desk, revoke_service_key, message).map(|wire::RevokeServiceKeyResponse {}| ())
+    let message = wire::RevokeServiceKeyRequest {
+        caller: Some(caller.clone()),
+        service_key_id: id.to_owned(),
+        no_wait: false,
+    };
+    call!(desk, revoke_service_key, message).map(|wire::RevokeServiceKeyResponse { .. }| ())
 }
 
 on_every_database! {

@@ -7,8 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use tollgate_changes::Feed;
+use tollgate_db::Db;
 use tollgate_identity::IdentityService;
-use tollgate_kernel::{Code, Fault, OsEntropy, SecretString, SystemClock, UserId};
+use tollgate_kernel::{Clock, Code, Entropy, Fault, OsEntropy, SecretString, SystemClock, UserId};
 use tollgate_verify::{Changes, TokenRules};
 
 use crate::{
@@ -48,6 +50,12 @@ fn typed_twice() -> Result<String, Fault> {
     if first == second { Ok(first) } else { Err(Fault::new(Code::InvalidArgument, "The two differ.")) }
 }
 
+/// Tells the processes that run what has changed. This one serves nobody, so it follows nothing.
+fn feed(config: &Config, db: &Db, clock: Arc<dyn Clock>, entropy: &dyn Entropy) -> Feed {
+    let settings = tollgate_changes::Settings { lease: config.changes.lease };
+    Feed::new(db, Role::Identity.as_str(), &settings, Changes::new(), clock, entropy)
+}
+
 /// Makes the operator. Safe while a server runs on the same database.
 pub(super) async fn create(
     config: &Config,
@@ -67,12 +75,12 @@ pub(super) async fn create(
     let mut alone = config.clone();
     alone.redis.url = None;
     let parts = tollgate_identity::Parts {
-        db,
         rules: TokenRules { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() },
         ratelimit: Arc::new(crate::wiring::counters(&alone, clock.clone(), entropy.clone())?),
-        changes: Changes::new(),
+        feed: feed(config, &db, clock.clone(), &*entropy),
         clock,
         entropy,
+        db,
     };
     let identity = IdentityService::open(config.identity.clone(), &master, parts).await?;
     Ok(identity.create_operator(email, password).await?)

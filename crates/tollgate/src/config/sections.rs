@@ -32,6 +32,8 @@ pub struct Config {
     pub redis: Redis,
     /// The credential between the roles.
     pub mesh: Mesh,
+    /// How changes reach the caches.
+    pub changes: Changes,
     /// Log lines.
     pub log: Log,
     /// How the process ends.
@@ -106,6 +108,17 @@ pub struct Grpc {
     /// How often a quiet connection is asked whether it is still there.
     #[serde(rename = "keep_alive_seconds", deserialize_with = "seconds")]
     pub keep_alive: Duration,
+}
+
+/// Section `changes`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// How long a verifier that is cut off goes on trusting its cache.
+    #[serde(rename = "lease_ms", deserialize_with = "lease")]
+    pub lease: Duration,
+    /// Memory of each cache of a verifier.
+    pub cache_bytes: u64,
 }
 
 /// Section `tokens`.
@@ -235,6 +248,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
     let database = settings.read("database", &["url", "url_file"], mistakes);
     let redis_url = secret(settings, "redis.url", mistakes);
     let mesh = Mesh { token: secret(settings, "mesh.token", mistakes) };
+    let changes = settings.read("changes", &[], mistakes);
     let log = settings.read("log", &[], mistakes);
     let shutdown = settings.read("shutdown", &[], mistakes);
     let [identity_at, keys_at, ratelimit_at] =
@@ -254,6 +268,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
         database: Database { url: database_url, bounds: database? },
         redis: Redis { url: redis_url },
         mesh,
+        changes: changes?,
         log: log?,
         shutdown: shutdown?,
         identity_at: identity_at?,
@@ -283,6 +298,14 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
 
 fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     positive(deserializer).map(Duration::from_millis)
+}
+
+fn lease<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let millis = u64::deserialize(deserializer)?;
+    if !(200..=60_000).contains(&millis) {
+        return Err(D::Error::custom("must be 200 to 60000"));
+    }
+    Ok(Duration::from_millis(millis))
 }
 
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What tests need otherwise than an installation does: cheap hashes, and throttles that a suite does not reach.
-const TEST_SETTINGS: [(&str, &str); 17] = [
+const TEST_SETTINGS: [(&str, &str); 18] = [
     ("TOLLGATE__HTTP__LISTEN", "127.0.0.1:0"),
     ("TOLLGATE__GATE__LISTEN", "127.0.0.1:0"),
     ("TOLLGATE__ADMIN__LISTEN", "127.0.0.1:0"),
@@ -40,6 +40,8 @@ const TEST_SETTINGS: [(&str, &str); 17] = [
     ("TOLLGATE__IDENTITY__THROTTLE__LOGIN_IP__LIMIT", "1024"),
     ("TOLLGATE__IDENTITY__THROTTLE__LOGIN_IDENTIFIER__LIMIT", "1024"),
     ("TOLLGATE__IDENTITY__THROTTLE__SIGNUP_IP__LIMIT", "1024"),
+    // A busy machine must not let it run out.
+    ("TOLLGATE__CHANGES__LEASE_MS", "30000"),
     ("TOLLGATE__DATABASE__POOL_SIZE", "4"),
     ("TOLLGATE__DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
     ("TOLLGATE__DATABASE__WORK_TIMEOUT_MS", "20000"),
@@ -208,13 +210,6 @@ impl TestApp {
     pub(crate) async fn drain_usage(&self) {
         for running in &self.running {
             running.drain_usage().await.expect("tallies can be stored");
-        }
-    }
-
-    /// Lets a process that is not told of changes forget what it has cached: a second at most, across processes.
-    pub(crate) fn forget(&self) {
-        if self.shape == Shape::Split {
-            self.advance(1);
         }
     }
 

@@ -120,11 +120,12 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// Nothing but this status.
+    /// What was taken away is gone from every verifier.
     #[track_caller]
-    pub(crate) fn empty(&self, status: u16) {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert!(self.body.is_empty(), "{}", self.text());
+    pub(crate) fn held(&self) {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let effect: Value = serde_json::from_slice(&self.body).expect("JSON");
+        assert_eq!(effect["effective"], "acknowledged", "{effect}");
     }
 
     /// The body, which must be a problem (RFC 9457) with this status and code.

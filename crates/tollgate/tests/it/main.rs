@@ -39,6 +39,17 @@ mod outage;
 mod process;
 mod processes;
 mod restart;
+mod revocation {
+    //! Revoked means revoked, across processes: two edges and two replicas of keys, while connections hammer both edges.
+    //!
+    //! The same in every shape of the suite: the processes are the test's own. No threshold is tested, so that a busy
+    //! machine fails nothing: what is measured is printed.
+    mod cut_off;
+    mod hammer;
+    mod rounds;
+    mod wire;
+    mod world;
+}
 mod service_keys;
 mod shape;
 mod well_known;

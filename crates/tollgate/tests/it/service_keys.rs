@@ -60,7 +60,7 @@ async fn a_revoked_service_key_is_refused_by_the_very_next_call() {
     let user = app.user().await;
     let service = user.service_key(&["keys.read"]).await;
     service.get("/v1/keys").await.json(200);
-    user.delete(&format!("/v1/service-keys/{}", service.id)).await.empty(204);
+    user.delete(&format!("/v1/service-keys/{}", service.id)).await.held();
     service.get("/v1/keys").await.problem(401, "UNAUTHENTICATED");
     app.finish().await;
 }

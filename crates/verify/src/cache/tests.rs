@@ -1,6 +1,10 @@
 //! What is held, for how long, and what it takes to be asked for again.
 
-use std::{collections::HashMap, future::ready, sync::Mutex};
+use std::{
+    collections::HashMap,
+    future::ready,
+    sync::{Mutex, atomic::AtomicBool},
+};
 
 use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tollgate_kernel::{Code, UserId};
@@ -21,9 +25,25 @@ impl Follows for Record {
     fn subjects(&self) -> Vec<Subject> {
         vec![user(self.0)]
     }
+
+    fn bytes(&self) -> u64 {
+        64
+    }
+}
+
+/// Room for so many records.
+const fn room(records: u64) -> u64 {
+    records * (64 + OVERHEAD)
+}
+
+/// `None`: nothing can be missing.
+fn belief(max_age: Option<Duration>, trust: &Trust) -> Belief<'_> {
+    max_age.map_or(Belief::Complete(trust), Belief::Younger)
 }
 
 struct Fixture {
+    trusts: Arc<AtomicBool>,
+    trust: Trust,
     cache: Cache<u128, Record>,
     changes: Changes,
     clock: Arc<MockClock>,
@@ -31,10 +51,18 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(capacity: usize, changes: Changes) -> Self {
+    fn new(records: u64, changes: Changes) -> Self {
         let clock = MockClock::new();
-        let cache = Cache::new("test", capacity, changes.clone(), clock.clone());
-        Self { cache, changes, clock, reads: AtomicU64::new(0) }
+        let cache = Cache::new("test", room(records), changes.clone(), clock.clone());
+        let trusts = Arc::new(AtomicBool::new(true));
+        let asked = trusts.clone();
+        let trust: Trust = Arc::new(move || asked.load(Ordering::SeqCst));
+        Self { trusts, trust, cache, changes, clock, reads: AtomicU64::new(0) }
+    }
+
+    /// While nothing can be missing.
+    fn complete(&self) -> Belief<'_> {
+        Belief::Complete(&self.trust)
     }
 
     /// Gets the record and says whether that took reading it.
@@ -44,7 +72,7 @@ impl Fixture {
             self.reads.fetch_add(1, Ordering::SeqCst);
             ready(Ok(Some(Record(key))))
         };
-        let record = self.cache.get(&key, max_age, read).await.expect("read");
+        let record = self.cache.get(&key, belief(max_age, &self.trust), read).await.expect("read");
         assert_eq!(record.as_deref(), Some(&Record(key)));
         self.reads.load(Ordering::SeqCst) > before
     }
@@ -84,7 +112,7 @@ async fn a_read_that_takes_longer_than_the_maximum_age_is_an_answer_all_the_same
         it.clock.advance(Duration::from_secs(2));
         ready(Ok(Some(Record(1))))
     };
-    let record = it.cache.get(&1, Some(Duration::from_secs(1)), slow).await.expect("read");
+    let record = it.cache.get(&1, Belief::Younger(Duration::from_secs(1)), slow).await.expect("read");
     assert_eq!(record.as_deref(), Some(&Record(1)));
     assert!(it.reads(1, Some(Duration::from_secs(1))).await, "but it is not held");
 }
@@ -116,15 +144,30 @@ async fn when_changes_are_forgotten_so_is_what_they_might_have_ended() {
 #[tokio::test]
 async fn absence_and_faults_are_not_held() {
     let it = Fixture::new(10, Changes::new());
-    assert_eq!(it.cache.get(&1, None, || ready(Ok(None))).await.expect("read"), None);
+    assert_eq!(it.cache.get(&1, it.complete(), || ready(Ok(None))).await.expect("read"), None);
     let down = || ready(Err(Fault::unavailable("down").retry_after(Duration::from_secs(3))));
-    let fault = it.cache.get(&1, None, down).await.expect_err("down");
+    let fault = it.cache.get(&1, it.complete(), down).await.expect_err("down");
     assert_eq!((fault.code(), fault.wait()), (Code::Unavailable, Some(Duration::from_secs(3))));
     assert_eq!(fault.cause().as_deref(), Some("down"));
     let wrong = || ready(Err(Fault::invalid("/key", "is wrong")));
-    assert_eq!(it.cache.get(&1, None, wrong).await.expect_err("wrong").violated().len(), 1);
+    assert_eq!(it.cache.get(&1, it.complete(), wrong).await.expect_err("wrong").violated().len(), 1);
     assert!(it.reads(1, None).await);
-    assert!(it.cache.get(&1, None, down).await.is_ok(), "what is held needs no reading");
+    assert!(it.cache.get(&1, it.complete(), down).await.is_ok(), "what is held needs no reading");
+}
+
+#[tokio::test]
+async fn without_trust_every_call_asks_and_trust_brings_the_record_back() {
+    let it = Fixture::new(10, Changes::new());
+    assert!(it.reads(1, None).await);
+    it.trusts.store(false, Ordering::SeqCst);
+    assert!(it.reads(1, None).await);
+    assert!(it.reads(1, None).await);
+    it.trusts.store(true, Ordering::SeqCst);
+    assert!(!it.reads(1, None).await, "nothing was missing after all");
+    it.trusts.store(false, Ordering::SeqCst);
+    it.changes.reset();
+    it.trusts.store(true, Ordering::SeqCst);
+    assert!(it.reads(1, None).await, "something may have been missing");
 }
 
 #[tokio::test]
@@ -137,7 +180,7 @@ async fn a_record_that_never_stands_still_is_a_fault_and_not_a_guess() {
             Ok(Some(Record(1)))
         }
     };
-    let fault = it.cache.get(&1, None, racing).await.expect_err("never stands still");
+    let fault = it.cache.get(&1, it.complete(), racing).await.expect_err("never stands still");
     assert_eq!(fault.code(), Code::Unavailable);
     assert_eq!(it.reads.load(Ordering::SeqCst), ATTEMPTS as u64);
 }
@@ -186,6 +229,6 @@ async fn hits_misses_and_fences_are_counted() {
         }
         ready(Ok(Some(Record(2))))
     };
-    it.cache.get(&2, None, raced).await.expect("read the second time");
+    it.cache.get(&2, it.complete(), raced).await.expect("read the second time");
     assert_eq!(["hits", "misses", "fenced"].map(|name| counters.count(name)), [2, 2, 1]);
 }

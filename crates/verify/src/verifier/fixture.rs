@@ -1,6 +1,12 @@
 //! A verifier between stand-ins, on which everything is in order until a test changes it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,20 +17,22 @@ use tollgate_testkit::MockClock;
 use uuid::Uuid;
 
 use super::{Settings, Verifier, stand_ins::Roles};
-use crate::{Changes, Demand, KeyKind, PresentedKey, TokenRefusal, TokenRules, VerdictCode};
+use crate::{Changes, Demand, KeyKind, PresentedKey, TokenRefusal, TokenRules, VerdictCode, watch::Trust};
 
-pub(super) const fn uuid(number: u128) -> Uuid {
+pub(crate) const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-pub(super) const KEY: KeyId = KeyId::from_uuid(uuid(1));
-pub(super) const WORKSPACE: WorkspaceId = WorkspaceId::from_uuid(uuid(2));
-pub(super) const SERVICE_KEY: ServiceKeyId = ServiceKeyId::from_uuid(uuid(3));
-pub(super) const USER: UserId = UserId::from_uuid(uuid(4));
-pub(super) const SESSION: SessionId = SessionId::from_uuid(uuid(5));
+pub(crate) const KEY: KeyId = KeyId::from_uuid(uuid(1));
+pub(crate) const WORKSPACE: WorkspaceId = WorkspaceId::from_uuid(uuid(2));
+pub(crate) const SERVICE_KEY: ServiceKeyId = ServiceKeyId::from_uuid(uuid(3));
+pub(crate) const USER: UserId = UserId::from_uuid(uuid(4));
+pub(crate) const SESSION: SessionId = SessionId::from_uuid(uuid(5));
 
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     pub verifier: Verifier,
+    /// Whether the verifier may use what it holds.
+    pub trusts: Arc<AtomicBool>,
     pub roles: Arc<Roles>,
     pub changes: Changes,
     pub clock: Arc<MockClock>,
@@ -32,18 +40,27 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    pub(super) fn new(max_age: Option<Duration>) -> Self {
+    pub(crate) fn new() -> Self {
         let (roles, changes, clock) = (Arc::new(Roles::default()), Changes::new(), MockClock::new());
         let expected = TokenRules { issuer: "us".into(), audience: "you".into() };
-        let settings = Settings { rules: expected, max_age, capacity: 100 };
+        let trusts = Arc::new(AtomicBool::new(true));
+        let asked = trusts.clone();
+        let trust: Trust = Arc::new(move || asked.load(Ordering::SeqCst));
+        let settings = Settings {
+            rules: expected,
+            keys: trust.clone(),
+            identity: trust,
+            patience: Duration::from_mins(1),
+            capacity: 100_000,
+        };
         let verifier = Verifier::new(settings, roles.clone(), roles.clone(), changes.clone(), clock.clone());
         let signer = Ed25519KeyPair::generate().expect("generated");
-        let it = Self { verifier, roles, changes, clock, signer };
+        let it = Self { verifier, trusts, roles, changes, clock, signer };
         it.set_up();
         it
     }
 
-    pub(super) fn set_up(&self) {
+    pub(crate) fn set_up(&self) {
         self.roles.key.answers(keys::ResolveKeyResponse { grant: Some(grant()) });
         self.roles.service_key.answers(keys::ResolveServiceKeyResponse {
             grant: Some(keys::ServiceGrant {
@@ -59,7 +76,7 @@ impl Fixture {
         self.publish_signing_keys(&["one"]);
     }
 
-    pub(super) fn session(&self) -> identity::Session {
+    pub(crate) fn session(&self) -> identity::Session {
         identity::Session {
             id: SESSION.to_string(),
             user_id: USER.to_string(),
@@ -69,7 +86,7 @@ impl Fixture {
     }
 
     /// The same key under each of these ids.
-    pub(super) fn publish_signing_keys(&self, kids: &[&str]) {
+    pub(crate) fn publish_signing_keys(&self, kids: &[&str]) {
         let x = URL_SAFE_NO_PAD.encode(self.signer.public_key().as_ref());
         let jwk = |kid| json!({"kid": kid, "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x});
         let set = json!({"keys": kids.iter().map(jwk).collect::<Vec<_>>()});
@@ -77,7 +94,7 @@ impl Fixture {
     }
 
     /// A token of fifteen minutes.
-    pub(super) fn sign(&self, kid: &str) -> String {
+    pub(crate) fn sign(&self, kid: &str) -> String {
         let now = self.clock.now().timestamp();
         let header = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": kid});
         let claims = json!({
@@ -89,17 +106,17 @@ impl Fixture {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
     }
 
-    pub(super) async fn admits(&self, key: &PresentedKey) -> Result<(), VerdictCode> {
+    pub(crate) async fn admits(&self, key: &PresentedKey) -> Result<(), VerdictCode> {
         let grant = self.verifier.key(key).await.expect("asked").expect("known");
         grant.admit(&Demand::default(), self.clock.now())
     }
 
-    pub(super) async fn refusal(&self, token: &str) -> Option<TokenRefusal> {
+    pub(crate) async fn refusal(&self, token: &str) -> Option<TokenRefusal> {
         self.verifier.token(token).await.expect("asked").err()
     }
 
     /// Asks for everything once.
-    pub(super) async fn ask_all(&self) {
+    pub(crate) async fn ask_all(&self) {
         self.verifier.key(&presented(KeyKind::Live)).await.expect("asked").expect("known");
         self.verifier.service_key(&presented(KeyKind::Service)).await.expect("asked").expect("known");
         self.verifier.member(WORKSPACE, USER).await.expect("asked").expect("a member");
@@ -107,13 +124,13 @@ impl Fixture {
     }
 
     /// Calls so far, for: key, service key, member, session, signing keys.
-    pub(super) fn calls(&self) -> [usize; 5] {
+    pub(crate) fn calls(&self) -> [usize; 5] {
         let Roles { key, service_key, member, session, signing_keys } = &*self.roles;
         [key.calls(), service_key.calls(), member.calls(), session.calls(), signing_keys.calls()]
     }
 }
 
-pub(super) fn grant() -> keys::Grant {
+pub(crate) fn grant() -> keys::Grant {
     keys::Grant {
         key_id: KEY.to_string(),
         workspace_id: WORKSPACE.to_string(),
@@ -124,12 +141,12 @@ pub(super) fn grant() -> keys::Grant {
     }
 }
 
-pub(super) fn revoked(clock: &MockClock) -> keys::ResolveKeyResponse {
+pub(crate) fn revoked(clock: &MockClock) -> keys::ResolveKeyResponse {
     let grant = keys::Grant { revoked_at: Some(time::to_wire(clock.now())), ..grant() };
     keys::ResolveKeyResponse { grant: Some(grant) }
 }
 
 /// The same key at each call.
-pub(super) fn presented(kind: KeyKind) -> PresentedKey {
+pub(crate) fn presented(kind: KeyKind) -> PresentedKey {
     PresentedKey { kind, public_id: "0AZaz9123456".into(), digest: [7; 32] }
 }

@@ -11,7 +11,7 @@ use tollgate_proto::{Identity, Keys, identity, keys};
 use tonic::{Request, Response, Status};
 
 #[derive(Default)]
-pub(super) struct Roles {
+pub(crate) struct Roles {
     pub key: Method<keys::ResolveKeyResponse>,
     pub service_key: Method<keys::ResolveServiceKeyResponse>,
     pub member: Method<keys::ResolveMemberResponse>,
@@ -19,7 +19,7 @@ pub(super) struct Roles {
     pub signing_keys: Method<identity::GetSigningKeysResponse>,
 }
 
-pub(super) struct Method<A> {
+pub(crate) struct Method<A> {
     answer: Mutex<Result<A, Status>>,
     calls: AtomicUsize,
     /// How many of the next calls are held.
@@ -43,19 +43,19 @@ impl<A: Default> Default for Method<A> {
 }
 
 impl<A: Clone> Method<A> {
-    pub(super) fn answers(&self, answer: A) {
+    pub(crate) fn answers(&self, answer: A) {
         *self.answer.lock().expect("whole") = Ok(answer);
     }
 
-    pub(super) fn fails(&self, status: Status) {
+    pub(crate) fn fails(&self, status: Status) {
         *self.answer.lock().expect("whole") = Err(status);
     }
 
-    pub(super) fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    pub(super) fn hold_next(&self) {
+    pub(crate) fn hold_next(&self) {
         self.held.fetch_add(1, Ordering::SeqCst);
     }
 

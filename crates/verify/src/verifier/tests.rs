@@ -11,7 +11,7 @@ use crate::{Permission, VerdictCode, mint};
 
 #[tokio::test]
 async fn everything_is_asked_for_once() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     it.ask_all().await;
     it.ask_all().await;
     it.clock.advance(Duration::from_secs(59));
@@ -21,7 +21,7 @@ async fn everything_is_asked_for_once() {
 
 #[tokio::test]
 async fn answers_are_what_the_roles_say() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let grant = it.verifier.key(&presented(KeyKind::Live)).await.expect("asked").expect("known");
     assert_eq!((grant.key_id, grant.workspace_id), (KEY, WORKSPACE));
     let service = it.verifier.service_key(&presented(KeyKind::Service)).await.expect("asked").expect("known");
@@ -45,7 +45,7 @@ async fn a_published_change_makes_the_next_call_ask_again() {
         (Subject::Member(WORKSPACE, stranger), [1, 1, 1, 1, 1]),
         (Subject::Key(KeyId::from_uuid(uuid(99))), [1, 1, 1, 1, 1]),
     ] {
-        let it = Fixture::new(None);
+        let it = Fixture::new();
         it.ask_all().await;
         it.changes.publish(subject);
         it.ask_all().await;
@@ -54,29 +54,18 @@ async fn a_published_change_makes_the_next_call_ask_again() {
 }
 
 #[tokio::test]
-async fn what_a_role_elsewhere_says_it_changed_is_asked_for_again() {
-    let it = Fixture::new(Some(Duration::from_secs(1)));
+async fn without_trust_everything_is_asked_for_each_time() {
+    let it = Fixture::new();
     it.ask_all().await;
-    it.verifier.changed(Subject::Key(KEY));
+    it.trusts.store(false, std::sync::atomic::Ordering::SeqCst);
     it.ask_all().await;
-    assert_eq!(it.calls(), [2, 1, 1, 1, 1]);
-}
-
-#[tokio::test]
-async fn across_processes_everything_is_asked_for_again_after_its_age() {
-    let it = Fixture::new(Some(Duration::from_secs(1)));
     it.ask_all().await;
-    it.clock.advance(Duration::from_millis(999));
-    it.ask_all().await;
-    assert_eq!(it.calls(), [1, 1, 1, 1, 1]);
-    it.clock.advance(Duration::from_millis(1));
-    it.ask_all().await;
-    assert_eq!(it.calls(), [2, 2, 2, 2, 1], "signing keys have an age of their own");
+    assert_eq!(it.calls(), [3, 3, 3, 3, 1], "signing keys have an age of their own");
 }
 
 #[tokio::test]
 async fn a_read_that_raced_a_revoke_is_never_served() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     it.roles.key.hold_next();
     let revoke = async {
@@ -93,7 +82,7 @@ async fn a_read_that_raced_a_revoke_is_never_served() {
 
 #[tokio::test]
 async fn who_comes_after_a_revoke_does_not_join_a_read_from_before_it() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     it.roles.key.hold_next();
     let after = async {
@@ -109,7 +98,7 @@ async fn who_comes_after_a_revoke_does_not_join_a_read_from_before_it() {
 
 #[tokio::test]
 async fn a_logout_that_raced_a_token_ends_it() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let token = it.sign("one");
     it.roles.session.hold_next();
     let logout = async {
@@ -125,7 +114,7 @@ async fn a_logout_that_raced_a_token_ends_it() {
 
 #[tokio::test]
 async fn fifty_misses_at_once_are_one_call() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     it.roles.key.hold_next();
     let all = join_all((0..50).map(|_| it.admits(&key)));
@@ -136,7 +125,7 @@ async fn fifty_misses_at_once_are_one_call() {
 
 #[tokio::test]
 async fn a_fault_is_shared_by_those_who_wait_and_not_kept() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     it.roles.key.fails(Status::unavailable("down"));
     it.roles.key.hold_next();
@@ -157,7 +146,7 @@ async fn a_fault_is_shared_by_those_who_wait_and_not_kept() {
 
 #[tokio::test]
 async fn who_comes_after_a_key_is_made_finds_it() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     it.roles.key.answers(keys::ResolveKeyResponse { grant: None });
     it.roles.key.hold_next();
@@ -174,7 +163,7 @@ async fn who_comes_after_a_key_is_made_finds_it() {
 
 #[tokio::test]
 async fn expiry_is_exact_even_from_the_cache() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Live);
     let soon = it.clock.now() + Duration::from_secs(10);
     let grant = keys::Grant { expires_at: Some(time::to_wire(soon)), ..grant() };
@@ -189,7 +178,7 @@ async fn expiry_is_exact_even_from_the_cache() {
 
 #[tokio::test]
 async fn a_service_key_is_gone_the_instant_it_expires() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let key = presented(KeyKind::Service);
     let soon = it.clock.now() + Duration::from_secs(10);
     let grant = keys::ServiceGrant {
@@ -207,7 +196,7 @@ async fn a_service_key_is_gone_the_instant_it_expires() {
 
 #[tokio::test]
 async fn a_cached_session_ends_when_it_ends() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let token = it.sign("one");
     it.clock.advance(Duration::from_micros(599_999_999));
     assert_eq!(it.refusal(&token).await, None);
@@ -218,7 +207,7 @@ async fn a_cached_session_ends_when_it_ends() {
 
 #[tokio::test]
 async fn a_session_of_another_user_is_not_this_token_s() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let user_id = UserId::from_uuid(uuid(99)).to_string();
     let session = identity::Session { user_id, ..it.session() };
     it.roles.session.answers(identity::ResolveSessionResponse { session: Some(session) });
@@ -227,7 +216,7 @@ async fn a_session_of_another_user_is_not_this_token_s() {
 
 #[tokio::test]
 async fn a_key_under_another_prefix_is_unknown() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     assert!(it.verifier.key(&presented(KeyKind::Live)).await.expect("asked").is_some());
     assert!(it.verifier.key(&presented(KeyKind::Test)).await.expect("asked").is_none());
     let calls = it.calls();
@@ -238,7 +227,7 @@ async fn a_key_under_another_prefix_is_unknown() {
 
 #[tokio::test]
 async fn a_wrong_secret_does_not_find_the_right_one_s_grant() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     assert!(it.verifier.key(&presented(KeyKind::Live)).await.expect("asked").is_some());
     it.roles.key.answers(keys::ResolveKeyResponse { grant: None });
     let mut wrong = presented(KeyKind::Live);
@@ -252,7 +241,7 @@ async fn a_wrong_secret_does_not_find_the_right_one_s_grant() {
 
 #[tokio::test]
 async fn a_token_that_cannot_be_good_costs_no_call() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     for token in ["", "a.b.c", "tg_live_0AZaz9123456", &"x".repeat(100_000)] {
         assert_eq!(it.refusal(token).await, Some(TokenRefusal::Malformed));
     }
@@ -261,7 +250,7 @@ async fn a_token_that_cannot_be_good_costs_no_call() {
 
 #[tokio::test]
 async fn a_forged_or_expired_token_costs_no_look_at_the_session() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let token = it.sign("one");
     let (message, _) = token.rsplit_once('.').expect("three parts");
     let forged = format!("{message}.{}", URL_SAFE_NO_PAD.encode([0; 64]));
@@ -273,7 +262,7 @@ async fn a_forged_or_expired_token_costs_no_look_at_the_session() {
 
 #[tokio::test]
 async fn unknown_kids_make_it_ask_every_five_seconds_at_most() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     for _ in 0..10 {
         assert_eq!(it.refusal(&it.sign("two")).await, Some(TokenRefusal::Malformed));
     }
@@ -292,7 +281,7 @@ async fn unknown_kids_make_it_ask_every_five_seconds_at_most() {
 
 #[tokio::test]
 async fn a_withdrawn_signing_key_is_forgotten_within_a_minute() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let token = it.sign("one");
     assert_eq!(it.refusal(&token).await, None);
     it.publish_signing_keys(&["two"]);
@@ -302,7 +291,7 @@ async fn a_withdrawn_signing_key_is_forgotten_within_a_minute() {
 
 #[tokio::test]
 async fn an_unreachable_identity_is_a_fault_and_known_keys_go_on() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     it.roles.signing_keys.fails(Status::unavailable("down"));
     let fault = it.verifier.token(&it.sign("one")).await.expect_err("nothing is known");
     assert_eq!(fault.code(), Code::Unavailable);
@@ -316,7 +305,7 @@ async fn an_unreachable_identity_is_a_fault_and_known_keys_go_on() {
 
 #[tokio::test]
 async fn nonsense_from_a_role_is_a_fault() {
-    let it = Fixture::new(None);
+    let it = Fixture::new();
     let grant = keys::Grant { key_id: "nonsense".into(), ..grant() };
     it.roles.key.answers(keys::ResolveKeyResponse { grant: Some(grant) });
     let session = identity::Session { expires_at: None, ..it.session() };

@@ -85,10 +85,11 @@ on_every_database! {
         assert_eq!(fixture.changes.sequence(), 0);
         fixture.store.key_revoke(fixture.cuts_off(key), key, fixture.clock.now()).await.expect("revoked");
         assert_eq!(fixture.changes.holds_until(0, &[Subject::Key(key)]), None);
-        assert_eq!(fixture.changes.holds_until(0, &[Subject::Key(other)]), Some(1));
+        assert!(fixture.changes.holds_until(0, &[Subject::Key(other)]).is_some());
+        let before = fixture.changes.sequence();
         // Also when there was nothing to do: the one who did it may have died before it could publish.
         fixture.store.key_revoke(fixture.cuts_off(key), key, fixture.clock.now()).await.expect("revoked");
-        assert_eq!(fixture.changes.holds_until(1, &[Subject::Key(key)]), None);
+        assert_eq!(fixture.changes.holds_until(before, &[Subject::Key(key)]), None);
     }
 
     async fn a_revocation_that_nobody_waits_for_is_published(database: TestDatabase) {

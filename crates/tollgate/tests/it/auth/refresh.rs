@@ -49,7 +49,6 @@ async fn an_old_token_after_the_grace_ends_the_session() {
     app.advance(11);
     refused(&refresh(&app, &user.tokens.refresh).await);
     refused(&refresh(&app, &successor.refresh).await);
-    app.forget();
     refused(&app.get("/v1/me").bearer(&successor.access).await);
     // The user's other sessions go on.
     let other = app.log_in(&user.email, &user.password).await;

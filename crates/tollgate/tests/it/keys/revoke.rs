@@ -11,7 +11,7 @@ async fn the_very_next_call_is_refused() {
     let key = user.key().create().await;
     key.whoami().await.json(200);
     assert_eq!(user.verify(&key.key).await["code"], "VALID");
-    user.delete(&format!("/v1/keys/{}", key.id)).await.empty(204);
+    user.delete(&format!("/v1/keys/{}", key.id)).await.held();
     key.whoami().await.problem(401, "UNAUTHENTICATED");
     let verdict = user.verify(&key.key).await;
     assert_eq!((&verdict["valid"], &verdict["code"]), (&json!(false), &json!("REVOKED")));
@@ -25,7 +25,7 @@ async fn a_revoked_key_stays_and_says_when() {
     let key = user.key().create().await;
     app.advance(7);
     for _ in 0..2 {
-        user.delete(&format!("/v1/keys/{}", key.id)).await.empty(204);
+        user.delete(&format!("/v1/keys/{}", key.id)).await.held();
         app.advance(7);
     }
     let seen = user.get(&format!("/v1/keys/{}", key.id)).await.json(200);
@@ -54,7 +54,7 @@ async fn no_call_that_starts_after_the_answer_is_accepted() {
         let key = user.key().with("limits", limits.clone()).create().await;
         // Calls that are under way while the key is revoked may end either way.
         let around: Vec<_> = (0..8).map(|_| tokio::spawn(key.whoami().into_future())).collect();
-        user.delete(&format!("/v1/keys/{}", key.id)).await.empty(204);
+        user.delete(&format!("/v1/keys/{}", key.id)).await.held();
         for _ in 0..8 {
             key.whoami().await.problem(401, "UNAUTHENTICATED");
         }

@@ -1,4 +1,4 @@
-//! Takes the one credential out of a request's headers. Pure: whether it is valid is for `verify` to say.
+//! Takes the one credential out of a request's headers. Pure: whether it is valid is for the verifier to say.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use tollgate_kernel::SecretString;
 
 /// The header that carries an API key or a service key.
-pub(crate) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Longest credential that is looked at, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
 
 /// What a request presents, told apart by its shape.
-pub(crate) enum Credential {
-    /// Anything that is neither of the others; whether it has the form of a key is for `verify` to say.
+pub enum Credential {
+    /// Anything that is neither of the others; whether it has the form of a key is for [`PresentedKey::parse`](crate::PresentedKey::parse)
+    /// to say.
     Key(SecretString),
     /// Starts with `tg_svc_`.
     ServiceKey(SecretString),
@@ -23,7 +24,7 @@ pub(crate) enum Credential {
 
 /// Why there is no credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub enum Missing {
     /// None was sent.
     Absent,
     /// More than one was sent: guessing which is meant would be a hole.
@@ -34,7 +35,7 @@ pub(crate) enum Missing {
 
 impl Credential {
     /// The credential of a request with these headers.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Missing> {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Missing> {
         let keys = headers.get_all(&API_KEY).iter().map(|value| (value, false));
         let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| (value, true));
         let mut all = keys.chain(bearers);
@@ -51,7 +52,7 @@ impl Credential {
     }
 
     /// The credential that this text is, without a scheme before it.
-    pub(crate) fn from_text(text: &str) -> Result<Self, Missing> {
+    pub fn from_text(text: &str) -> Result<Self, Missing> {
         if text.is_empty() || text.len() > MAX_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Missing::Unusable);
         }

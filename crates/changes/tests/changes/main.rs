@@ -1,0 +1,5 @@
+//! The log and its followers on real databases, and the protocol against an adversary.
+
+mod log;
+mod model;
+mod replicas;

@@ -1,0 +1,189 @@
+//! Six processes: two edges, each with a keys replica of its own, and one identity and one ratelimit for both.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+use tollgate_kernel::{ExposeSecret as _, SecretString};
+use tollgate_testkit::PrivateRedis;
+
+use super::{hammer::Hammer, wire::Wire};
+use crate::{
+    actors::{email, password},
+    http::{Call, Client},
+    process::{Server, empty, run},
+};
+
+/// In all processes. The default, said here because the tests lean on it.
+const LEASE: Duration = Duration::from_secs(2);
+/// How much later than a lease the machine may be: it is busy.
+const LATE: Duration = Duration::from_secs(5);
+/// How long to wait for what must come true by itself.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
+const SETTINGS: [(&str, &str); 9] = [
+    ("TOLLGATE__CHANGES__LEASE_MS", "2000"),
+    // Longer than a lease, which a revoke may take; short enough to see many refusals of an edge that is cut off.
+    ("TOLLGATE__GRPC__TIMEOUT_MS", "5000"),
+    ("TOLLGATE__MESH__TOKEN", "a-mesh-token-of-the-tests"),
+    ("TOLLGATE__MASTER_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
+    ("TOLLGATE__IDENTITY__PASSWORD__MEMORY_KIB", "7168"),
+    ("TOLLGATE__IDENTITY__PASSWORD__PASSES", "1"),
+    ("TOLLGATE__DATABASE__POOL_SIZE", "4"),
+    ("TOLLGATE__RATELIMIT__REDIS_TIMEOUT_MS", "10000"),
+    ("TOLLGATE__RATELIMIT__REDIS_CONNECT_TIMEOUT_MS", "10000"),
+];
+
+/// The processes, and somebody who owns keys.
+pub(super) struct World {
+    edges: [Server; 2],
+    /// `edges[n]` knows of `keys[n]` only.
+    pub(super) keys: [Server; 2],
+    /// What `edges[1]` reaches `keys[1]` by, if it was asked for.
+    wire: Option<Wire>,
+    access: String,
+    _others: [Server; 2],
+    _redis: PrivateRedis,
+    _dir: TempDir,
+}
+
+/// A key that was made.
+pub(super) struct Key {
+    id: String,
+    pub(super) key: String,
+}
+
+/// What a revoke said, and when.
+#[derive(Debug)]
+pub(super) struct Revoked {
+    pub(super) effective: String,
+    pub(super) took_ms: u64,
+    /// No request that starts after this may be accepted.
+    pub(super) returned: Instant,
+}
+
+impl World {
+    /// On these databases, which the test keeps: each for the keys replica at its place, and the first for identity.
+    pub(super) async fn start(databases: [&SecretString; 2]) -> Self {
+        Self::build(databases, false).await
+    }
+
+    /// The same with a wire between the second edge and its keys replica.
+    pub(super) async fn wired(database: &SecretString) -> Self {
+        Self::build([database, database], true).await
+    }
+
+    async fn build(databases: [&SecretString; 2], wired: bool) -> Self {
+        let (dir, redis) = (empty(), PrivateRedis::start().await);
+        let redis_url = redis.url();
+        let mut variables = SETTINGS.to_vec();
+        variables.push(("REDIS_URL", redis_url.expose_secret()));
+        let ratelimit = Server::start(dir.path(), &["ratelimit"], &variables);
+        let ratelimit_url = format!("http://{}", ratelimit.at("ratelimit"));
+        variables.push(("TOLLGATE__RATELIMIT__URL", &ratelimit_url));
+
+        let [first, second] =
+            databases.map(|url| [variables.clone(), vec![("DATABASE_URL", url.expose_secret())]].concat());
+        let said = run(dir.path(), &["migrate"], &first, "");
+        assert_eq!(said.code, 0, "{}", said.err);
+        let identity = Server::start(dir.path(), &["identity"], &first);
+        let keys = [&first, &second].map(|variables| Server::start(dir.path(), &["keys"], variables));
+
+        let wire = if wired { Some(Wire::to(keys[1].at("keys")).await) } else { None };
+        let identity_url = format!("http://{}", identity.at("identity"));
+        variables.push(("TOLLGATE__IDENTITY__URL", &identity_url));
+        let edges = [keys[0].at("keys"), wire.as_ref().map_or(keys[1].at("keys"), Wire::address)];
+        let edges = edges.map(|keys| {
+            let keys = format!("http://{keys}");
+            let variables = [&variables[..], &[("TOLLGATE__KEYS__URL", &keys)]].concat();
+            Server::start(dir.path(), &["edge"], &variables)
+        });
+        let access = log_in(&edges[0].http()).await;
+        Self { edges, keys, wire, access, _others: [identity, ratelimit], _redis: redis, _dir: dir }
+    }
+
+    /// Connections of one's own to an edge.
+    pub(super) fn edge(&self, edge: usize) -> Client {
+        self.edges[edge].http()
+    }
+
+    pub(super) fn wire(&self) -> &Wire {
+        self.wire.as_ref().expect("it was asked for")
+    }
+
+    /// A new key, which no limit keeps from being accepted.
+    pub(super) async fn key(&self) -> Key {
+        let much = |name: &str| json!({ "name": name, "limit": 1024, "window_seconds": 1 });
+        // Those of the plan are replaced.
+        let body = json!({ "name": "a key", "limits": [much("minute"), much("day")] });
+        let made = self.call(0, Method::POST, "/v1/keys").json(&body).await.json(201);
+        let text = |name: &str| made[name].as_str().expect("text").to_owned();
+        Key { id: text("id"), key: text("key") }
+    }
+
+    /// Revokes through an edge and its keys replica.
+    pub(super) async fn revoke(&self, through: usize, key: &Key) -> Revoked {
+        let asked = Instant::now();
+        let answer = self.call(through, Method::DELETE, &format!("/v1/keys/{}", key.id)).await;
+        let returned = Instant::now();
+        let said: Value = answer.json(200);
+        assert!(
+            returned - asked <= LEASE + LATE,
+            "a lease is the longest wait: {said}, {:?}",
+            returned - asked
+        );
+        Revoked {
+            effective: said["effective"].as_str().expect("text").to_owned(),
+            took_ms: said["took_ms"].as_u64().expect("a number"),
+            returned,
+        }
+    }
+
+    /// A fresh key is hammered and revoked; no late accept.
+    pub(super) async fn round(&self, through: usize) -> Revoked {
+        let key = self.key().await;
+        let hammer = Hammer::on(self, &key).await;
+        let revoked = self.revoke(through, &key).await;
+        hammer.no_accept_after(revoked.returned).await;
+        revoked
+    }
+
+    /// Rounds through either replica until the word is that all have acknowledged; none of them has a late accept.
+    pub(super) async fn acknowledges_again(&self) {
+        let rounds = async {
+            for through in [0, 1] {
+                while self.round(through).await.effective != "acknowledged" {}
+            }
+        };
+        timeout(PATIENCE, rounds).await.expect("it heals by itself");
+    }
+
+    /// What an edge says to this key.
+    pub(super) async fn status(&self, edge: usize, key: &Key) -> u16 {
+        whoami(&self.edge(edge), &key.key).await.status.as_u16()
+    }
+
+    /// Waits until an edge accepts this key.
+    pub(super) async fn accepts_again(&self, edge: usize, key: &Key) {
+        let asking = async { while self.status(edge, key).await != 200 {} };
+        timeout(PATIENCE, asking).await.expect("it heals by itself");
+    }
+
+    fn call(&self, edge: usize, method: Method, path: &str) -> Call {
+        self.edge(edge).call(method, path).bearer(&self.access)
+    }
+}
+
+/// A call to a protected route with a key.
+pub(super) fn whoami(edge: &Client, key: &str) -> Call {
+    edge.call(Method::GET, "/v1/whoami/key").api_key(key)
+}
+
+async fn log_in(http: &Client) -> String {
+    let body = json!({ "email": email(), "password": password() });
+    http.call(Method::POST, "/v1/auth/signup").json(&body).await.json(201);
+    let tokens = http.call(Method::POST, "/v1/auth/login").json(&body).await.json(200);
+    tokens["access_token"].as_str().expect("text").to_owned()
+}
