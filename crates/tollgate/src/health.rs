@@ -50,22 +50,24 @@ async fn is_serving(mut client: HealthClient<Mesh>) -> Result<(), Fault> {
     }
 }
 
-/// Says over gRPC what the probes say. Never ends by itself.
+/// Says over gRPC what the probes say, again and again. Never ends by itself.
 pub(crate) async fn keep(health: HealthReporter, probes: Vec<Probe>, services: Vec<&'static str>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        let mut ready = true;
-        for probe in &probes {
-            ready &= (probe.check)().await.is_ok();
-        }
-        let status = if ready {
-            tonic_health::ServingStatus::Serving
-        } else {
-            tonic_health::ServingStatus::NotServing
-        };
-        for service in &services {
-            health.set_service_status(*service, status).await;
-        }
+        report(&health, &probes, &services).await;
+    }
+}
+
+/// Says over gRPC what the probes say now.
+pub(crate) async fn report(health: &HealthReporter, probes: &[Probe], services: &[&'static str]) {
+    let mut ready = true;
+    for probe in probes {
+        ready &= (probe.check)().await.is_ok();
+    }
+    let status =
+        if ready { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+    for service in services {
+        health.set_service_status(*service, status).await;
     }
 }

@@ -319,6 +319,8 @@ impl<'a> Wiring<'a> {
         let router = admin::router(self.probes.clone());
         let address = self.http(stage, "admin.listen", self.config.admin.listen, router).await?;
         self.addresses.admin = Some(address);
+        // Once before anybody can ask: who has started is not "not serving" until the first tick.
+        health::report(&self.health, &self.probes, &self.services).await;
         let health = health::keep(self.health.clone(), self.probes.clone(), self.services.clone());
         let stop = stage.stop_signal();
         stage.spawn("health", async move {

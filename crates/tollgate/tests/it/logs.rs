@@ -52,7 +52,7 @@ pub(crate) fn capture() -> usize {
 async fn a_secret_in_the_logs_is_found() {
     let app = crate::app::TestApp::new().await;
     app.secret("a canary", "canary-in-a-request-id");
-    app.get("/readyz").header("x-request-id", "canary-in-a-request-id").await.json(200);
+    app.get("/livez").header("x-request-id", "canary-in-a-request-id").await.json(200);
     app.finish().await;
 }
 
