@@ -30,7 +30,7 @@ async fn rounds(world: &World, what: &str, count: usize) {
 async fn no_request_that_starts_after_a_revoke_has_returned_is_accepted() {
     let postgres = PrivatePostgres::start().await;
     let url = postgres.url();
-    let world = World::start([&url, &url]).await;
+    let world = World::patient([&url, &url]).await;
     rounds(&world, "all well", ROUNDS).await;
 }
 
@@ -39,7 +39,7 @@ async fn no_request_that_starts_after_a_revoke_has_returned_is_accepted() {
 async fn without_notifications_it_takes_longer_and_holds_all_the_same() {
     let postgres = PrivatePostgres::start().await;
     let url = postgres.url();
-    let world = World::start([&url, &url]).await;
+    let world = World::patient([&url, &url]).await;
     let silence = "DROP TRIGGER changes_tell ON keys.changes; DROP TRIGGER replicas_tell ON keys.replicas";
     postgres.execute(silence).await;
     rounds(&world, "without notifications", 10).await;
