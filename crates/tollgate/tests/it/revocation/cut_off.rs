@@ -12,8 +12,8 @@ async fn holds_while(world: &World, cut: impl FnOnce(), heal: impl FnOnce()) {
     let hammer = Hammer::on(world, &key).await;
     cut();
     let revoked = world.revoke(0, &key).await;
-    // "acknowledged" where the busy machine had let the second edge's lease run out before the cut: then it trusts nothing, and
-    // nobody waits for it. What counts comes below: it accepts nothing.
+    // "acknowledged" where the second edge's lease ran out before the waiting did: its replica then no longer counts it. What
+    // counts comes below: it accepts nothing.
     assert!(["lease_expired", "acknowledged"].contains(&&*revoked.effective), "{revoked:?}");
     eprintln!("cut off: the revoke took {} ms", revoked.took_ms);
     assert_eq!(world.status(0, &key).await, 401);
