@@ -130,16 +130,6 @@ impl Changes {
         self.0.sequence.load(Ordering::Acquire)
     }
 
-    /// A place in this process's changes, to be noted before something is read that is to be kept.
-    pub fn position(&self) -> u64 {
-        self.sequence()
-    }
-
-    /// Whether something that depends on these subjects, and was read at that place, still holds.
-    pub fn holds_since(&self, position: u64, subjects: &[Subject]) -> bool {
-        self.holds_until(position, subjects).is_some()
-    }
-
     /// Up to which sequence a record of these subjects that was read at `since` is known to hold; `None` if it does not.
     pub fn holds_until(&self, since: u64, subjects: &[Subject]) -> Option<u64> {
         let table = self.0.table.read().expect("nothing panics under this lock");

@@ -97,7 +97,7 @@ impl Watcher {
 
     /// Whether a record of the subject that was read at `since` would still be served.
     fn serves(&self, since: u64, subject: Subject) -> bool {
-        (self.trust)() && self.changes.holds_since(since, &[subject])
+        (self.trust)() && self.changes.holds_until(since, &[subject]).is_some()
     }
 }
 
@@ -120,7 +120,7 @@ async fn when_it_returns_no_watcher_of_any_replica_serves_what_was_cached() {
     ];
     for round in 0..20 {
         let subject = key();
-        let since: Vec<u64> = watchers.iter().map(|watcher| watcher.changes.position()).collect();
+        let since: Vec<u64> = watchers.iter().map(|watcher| watcher.changes.sequence()).collect();
         let feed = if round % 2 == 0 { &one.feed } else { &two.feed };
         assert_eq!(cut_off(feed, &db, subject).await.effective, Some(Effective::Acknowledged));
         for (watcher, since) in watchers.iter().zip(since) {
@@ -138,7 +138,7 @@ async fn a_replica_that_died_costs_a_lease_and_its_watcher_stops_trusting() {
     let (one, two) = (Process::start(&db, lease).await, Process::start(&db, lease).await);
     let watcher = Watcher::start(&two, lease).await;
     let subject = key();
-    let since = watcher.changes.position();
+    let since = watcher.changes.sequence();
     two.crash();
     let effect = cut_off(&one.feed, &db, subject).await;
     assert_eq!(effect.effective, Some(Effective::LeaseExpired));
@@ -156,7 +156,7 @@ async fn without_notifications_a_poll_is_enough() {
     tollgate_db::write_db!(db, |c| c.batch_execute(drop).await).expect("dropped");
     let (one, two) = (Process::start(&db, LONG).await, Process::start(&db, LONG).await);
     let watcher = Watcher::start(&two, LONG).await;
-    let (subject, since) = (key(), watcher.changes.position());
+    let (subject, since) = (key(), watcher.changes.sequence());
     assert_eq!(cut_off(&one.feed, &db, subject).await.effective, Some(Effective::Acknowledged));
     assert!(!watcher.serves(since, subject));
 }
@@ -182,13 +182,13 @@ async fn a_watcher_that_comes_back_hears_what_it_missed() {
     stop.send(()).expect("it runs");
     first.await.expect("stopped");
     let (missed, other) = (key(), key());
-    let since = changes.position();
+    let since = changes.sequence();
     change(db, missed, false).await.expect("written");
     let again = tokio::spawn(async move { follower.run().await });
-    while changes.holds_since(since, &[missed]) {
+    while changes.holds_until(since, &[missed]).is_some() {
         tokio::task::yield_now().await;
     }
-    assert!(changes.holds_since(since, &[other]), "it did not have to start with nothing");
+    assert!(changes.holds_until(since, &[other]).is_some(), "it did not have to start with nothing");
     again.abort();
 }
 
@@ -209,10 +209,10 @@ async fn who_does_not_wait_is_told_so_and_who_forgot_the_log_is_refused() {
     let db = open(&database).await;
     let changes = Changes::new();
     let feed = Feed::new(&db, "keys", &Settings::default(), changes.clone(), MockClock::new(), &OsEntropy);
-    let (subject, since) = (key(), changes.position());
+    let (subject, since) = (key(), changes.sequence());
     let forgot = feed.carry_out(Some(Cut { subject, wait: true }), async { Ok(((), None)) }).await;
     assert_eq!(forgot.expect_err("not in the log").code(), tollgate_kernel::Code::Internal);
-    assert!(!changes.holds_since(since, &[subject]), "this process forgets it whatever happened");
+    assert!(changes.holds_until(since, &[subject]).is_none(), "this process forgets it whatever happened");
     let (seven, effect) = feed.carry_out(None, async { Ok((7, None)) }).await.expect("nothing is cut off");
     assert_eq!((seven, effect), (7, None));
 }
