@@ -13,6 +13,7 @@ use crate::{
     Settings, WatchService,
     hub::{Effective, Sequence},
     replica::Replica,
+    retention::Retention,
 };
 
 /// A role's changes: published to this process, and to every other one that follows. Clones share it.
@@ -21,6 +22,7 @@ pub struct Feed {
     changes: Changes,
     /// `None` on SQLite, where this process is the only one.
     replica: Option<Arc<Replica>>,
+    retention: Retention,
 }
 
 /// What a mutation makes wrong, and whether its caller wants to know that it holds.
@@ -57,19 +59,33 @@ impl Feed {
     ) -> Self {
         let replica = match db {
             Db::Postgres(_) => {
-                Some(Arc::new(Replica::new(db.clone(), role, settings, changes.clone(), clock, entropy)))
+                Some(Arc::new(Replica::new(db.clone(), role, settings, changes.clone(), entropy)))
             }
             Db::Sqlite { .. } => None,
         };
-        Self { changes, replica }
+        Self { changes, replica, retention: Retention::new(db.clone(), role, clock) }
     }
 
-    /// Follows the log until `stop`. Without it no verifier trusts its cache.
+    /// Follows the log, and prunes it, until `stop`. Without it no verifier trusts its cache on PostgreSQL, and the log grows.
     pub async fn run(&self, stop: impl Future<Output = ()> + Send) {
-        match &self.replica {
-            Some(replica) => replica.run(stop).await,
-            None => stop.await,
+        let follow = async {
+            match &self.replica {
+                Some(replica) => replica.run(stop).await,
+                None => stop.await,
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = Box::pin(self.retention.run()) => {}
         }
+    }
+
+    /// Forgets the changes that were kept long enough (an hour), and says how many that were. [`Feed::run`] does it every minute.
+    ///
+    /// # Errors
+    /// If the database does not do it. What was forgotten by then stays so.
+    pub async fn prune(&self) -> Result<u64, Error> {
+        self.retention.prune().await
     }
 
     /// Carries a mutation out: what it cuts off is gone from every cache when this returns.

@@ -11,6 +11,7 @@
 mod feed;
 pub mod hub;
 mod replica;
+mod retention;
 mod service;
 mod store;
 

@@ -85,11 +85,13 @@ pub(crate) struct Log {
 /// What a round's transaction has read.
 pub(crate) struct RoundRead {
     pub(crate) changes: Vec<Change>,
+    /// The last change that was pruned, after that reading.
+    pub(crate) pruned: Sequence,
     /// The replica was in the table while the log was read. If not, it is now.
     pub(crate) registered: bool,
 }
 
-/// Changes that are read at once; more are read in the next step.
+/// Changes that are read, or pruned, at once; more in the next step.
 const AT_ONCE: i64 = 1_000;
 
 impl Log {
@@ -121,6 +123,8 @@ impl Log {
         let (place, acknowledged) = (number(place), number(acknowledged));
         tx_db!(self.db, |c| {
             let rows: Vec<(i64, String)> = after!(place).load(c).await?;
+            // After the changes: what is not pruned by now was there to be read.
+            let pruned: i64 = change_head::table.select(change_head::pruned).first(c).await?;
             let renewed = diesel::update(replicas::table.find(replica))
                 .set(replicas::acknowledged.eq(acknowledged))
                 .execute(c)
@@ -132,7 +136,7 @@ impl Log {
                     .await?;
             }
             let changes = rows.into_iter().map(change).collect();
-            Ok::<_, Error>(RoundRead { changes, registered: renewed > 0 })
+            Ok::<_, Error>(RoundRead { changes, pruned: pruned.unsigned_abs(), registered: renewed > 0 })
         })
     }
 
@@ -163,19 +167,22 @@ impl Log {
         write_db!(self.db, |c| diesel::sql_query(dead).execute(c).await)
     }
 
-    /// Forgets changes from before `time`. Followers that have not read them start anew.
+    /// Forgets changes from before `time`, a part of them if there are many; says how many. Followers that have not read them start
+    /// anew.
     pub(crate) async fn prune(&self, time: Timestamp) -> Result<usize, Error> {
         let old = changes::at.lt(DbTime(time));
         tx_db!(self.db, |c| {
-            let last: Option<i64> =
+            let old: Option<i64> =
                 changes::table.filter(old).select(diesel::dsl::max(changes::sequence)).first(c).await?;
-            let mut pruned = 0;
-            if let Some(last) = last {
-                diesel::update(change_head::table).set(change_head::pruned.eq(last)).execute(c).await?;
-                let upto = changes::table.filter(changes::sequence.le(last));
-                pruned = diesel::delete(upto).execute(c).await?;
-            }
-            Ok::<_, Error>(pruned)
+            let Some(old) = old else { return Ok(0) };
+            // Takes the lock: of those who prune at the same time, none sets the mark back.
+            let locked = diesel::update(change_head::table).set(change_head::pruned.eq(change_head::pruned));
+            let pruned: i64 = locked.returning(change_head::pruned).get_result(c).await?;
+            let upto = old.min(pruned + AT_ONCE).max(pruned);
+            diesel::update(change_head::table).set(change_head::pruned.eq(upto)).execute(c).await?;
+            let forgotten =
+                diesel::delete(changes::table.filter(changes::sequence.le(upto))).execute(c).await?;
+            Ok::<_, Error>(forgotten)
         })
     }
 }

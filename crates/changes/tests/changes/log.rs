@@ -34,7 +34,7 @@ pub(crate) async fn change(db: Db, subject: Subject, fail: bool) -> Result<((), 
     })
 }
 
-async fn logged(db: &Db) -> Vec<i64> {
+pub(crate) async fn logged(db: &Db) -> Vec<i64> {
     use diesel::prelude::*;
     use diesel_async::RunQueryDsl;
     #[derive(QueryableByName)]

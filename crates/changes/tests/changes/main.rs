@@ -3,3 +3,4 @@
 mod log;
 mod model;
 mod replicas;
+mod retention;

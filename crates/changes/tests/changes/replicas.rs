@@ -18,20 +18,21 @@ use tonic::transport::Server;
 use crate::log::{change, key, open};
 
 /// Long enough that a busy machine does not let it run out, unless the test waits for that.
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// A process of the role: follows the log, and serves watchers.
-struct Process {
+pub(crate) struct Process {
     feed: Feed,
+    pub(crate) changes: Changes,
     remote: Remote,
     follow: JoinHandle<()>,
     serve: JoinHandle<()>,
 }
 
 impl Process {
-    async fn start(db: &Db, lease: Duration) -> Self {
-        let settings = Settings { lease };
-        let feed = Feed::new(db, "keys", &settings, Changes::new(), MockClock::new(), &OsEntropy);
+    pub(crate) async fn start(db: &Db, lease: Duration) -> Self {
+        let (settings, changes) = (Settings { lease }, Changes::new());
+        let feed = Feed::new(db, "keys", &settings, changes.clone(), MockClock::new(), &OsEntropy);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = format!("http://{}", listener.local_addr().expect("bound"));
         let watch = feed.watch_service().expect("on PostgreSQL");
@@ -48,7 +49,7 @@ impl Process {
             timeout: Duration::from_secs(5),
         };
         feed.confirm().await.expect("the database answers");
-        Self { feed, remote, follow, serve }
+        Self { feed, changes, remote, follow, serve }
     }
 
     /// Gone, without a word.
@@ -72,14 +73,14 @@ async fn cut_off(feed: &Feed, db: &Db, subject: Subject) -> Effect {
 }
 
 /// A verifier elsewhere.
-struct Watcher {
-    changes: Changes,
+pub(crate) struct Watcher {
+    pub(crate) changes: Changes,
     trust: Trust,
     run: JoinHandle<()>,
 }
 
 impl Watcher {
-    async fn start(process: &Process, lease: Duration) -> Self {
+    pub(crate) async fn start(process: &Process, lease: Duration) -> Self {
         let changes = Changes::new();
         let follower = Follower::new("keys", process.remote.clone(), changes.clone(), lease);
         let trust = follower.trust();
@@ -89,7 +90,7 @@ impl Watcher {
         it
     }
 
-    async fn until_trusted(&self) {
+    pub(crate) async fn until_trusted(&self) {
         while !(self.trust)() {
             tokio::task::yield_now().await;
         }
