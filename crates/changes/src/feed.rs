@@ -25,10 +25,10 @@ pub struct Feed {
     retention: Retention,
 }
 
-/// What a mutation makes wrong, and whether its caller wants to know that it holds.
+/// What a mutation makes wrong in caches, and whether its caller wants to know that they have forgotten it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Whose yes may now be a no.
+    /// Whose yes may now be a no; or [`Subject::Born`], whose no may now be a yes.
     pub subject: Subject,
     /// Return only when the change holds everywhere. Without it the change holds within a lease all the same.
     pub wait: bool,

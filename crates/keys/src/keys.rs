@@ -110,8 +110,7 @@ impl KeysService {
         };
         let row = order.into_row(id, workspace, plan, &minted, &caller, now);
         let deed = Deed { caller: &caller, workspace, action: "key.create", target: id.to_string(), at: now };
-        let change = Change::grants(&self.store, deed);
-        match self.store.key_insert(change, row, secret, once).await? {
+        match self.store.key_insert(deed, row, secret, once).await? {
             Created::New => self.created(id, minted.key.expose_secret().to_owned()).await,
             Created::Before(id) => self.created(id.typed(), String::new()).await,
             Created::Mismatch => Err(Fault::new(

@@ -56,7 +56,7 @@ impl KeysService {
             target: id.to_string(),
             at: now,
         };
-        self.store.service_key_insert(Change::grants(&self.store, deed), row.clone()).await?;
+        self.store.service_key_insert(deed, row.clone()).await?;
         let secret = minted.key.expose_secret().to_owned();
         Ok(wire::CreateServiceKeyResponse { service_key: Some(messages::service_key(row)), secret })
     }

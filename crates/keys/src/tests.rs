@@ -1,5 +1,6 @@
 //! The service as its callers see it, on both databases. Here: what the tests share.
 
+mod absence;
 mod authorization;
 mod counter;
 mod drain;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use tollgate_changes::Feed;
 use tollgate_db::{Db, Settings};
-use tollgate_kernel::{Clock, Code, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
+use tollgate_kernel::{Clock, Code, Entropy, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
 use tollgate_proto::{
     fault::from_status,
     kernel::{Caller, caller},
@@ -62,10 +63,19 @@ impl Desk {
     }
 
     async fn with(database: &TestDatabase, config: Config, counter: Arc<Counter>) -> Self {
+        Self::drawing(database, config, counter, Arc::new(OsEntropy)).await
+    }
+
+    /// One whose keys and ids are drawn from here.
+    async fn drawing(
+        database: &TestDatabase,
+        config: Config,
+        counter: Arc<Counter>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
-        let entropy = Arc::new(OsEntropy);
         let feed = feed(&db, &changes, &clock);
         let service = KeysService::new(config, db, counter.clone(), feed, clock.clone(), entropy);
         Self { service, clock, counter, changes }

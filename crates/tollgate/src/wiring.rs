@@ -286,6 +286,7 @@ impl<'a> Wiring<'a> {
             identity: self.trust(&stage, Role::Identity),
             patience: self.config.changes.lease,
             capacity: self.config.changes.cache_bytes,
+            absence: tollgate_verify::Settings::ABSENCE,
         };
         let verifier =
             Verifier::new(settings, keys.clone(), identity.clone(), self.changes.clone(), self.clock.clone());

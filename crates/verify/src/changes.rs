@@ -1,6 +1,6 @@
 //! What has changed: the seam between those who change records and the caches that hold them.
 //!
-//! A role publishes the subject of every change that can turn a yes into a no, after the change is committed and before
+//! A role publishes the subject of every change that can turn a yes into a no, or end an absence that is held, after the change is committed and before
 //! the call that made it returns. A cache notes the sequence before it reads a record, and uses the record only while no
 //! later change of its subjects is known. So a read that raced a change is never served after it.
 //!
@@ -23,6 +23,9 @@ use tollgate_kernel::{KeyId, ServiceKeyId, SessionId, UserId, WorkspaceId};
 /// that was read before that change.
 const REMEMBERED: usize = 65_536;
 
+/// [`Subject::Born`] as text.
+const BORN: &str = "born";
+
 /// What a change is about. Records name the subjects that they depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -38,9 +41,12 @@ pub enum Subject {
     Session(SessionId),
     /// A user: all sessions and memberships.
     User(UserId),
+    /// Keys and service keys that there were not: one has come into being. The only subject that turns a no into a yes. One
+    /// for all, so that however many are made, they take the room of one change in [`Changes`].
+    Born,
 }
 
-/// As in the log and on the wire: `key_…`, `ws_…`, `svc_…`, `ses_…`, `usr_…`; a membership is both its ids, `ws_…/usr_…`.
+/// As in the log and on the wire: `key_…`, `ws_…`, `svc_…`, `ses_…`, `usr_…`, `born`; a membership is both its ids, `ws_…/usr_…`.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,6 +56,7 @@ impl fmt::Display for Subject {
             Self::Member(workspace, user) => write!(f, "{workspace}/{user}"),
             Self::Session(id) => id.fmt(f),
             Self::User(id) => id.fmt(f),
+            Self::Born => f.write_str(BORN),
         }
     }
 }
@@ -68,6 +75,7 @@ impl FromStr for Subject {
             Some("svc") => text.parse().map(Self::ServiceKey).ok(),
             Some("ses") => text.parse().map(Self::Session).ok(),
             Some("usr") => text.parse().map(Self::User).ok(),
+            Some(_) if text == BORN => Some(Self::Born),
             _ => None,
         };
         subject.ok_or(UnknownSubject)
@@ -223,10 +231,11 @@ mod tests {
             Subject::Member(workspace, user),
             Subject::Session(SessionId::from_uuid(uuid)),
             Subject::User(user),
+            Subject::Born,
         ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
-        for wrong in ["", "key_", "plan_00000000000000000000000001", "ws_x/usr_y", "/"] {
+        for wrong in ["", "key_", "plan_00000000000000000000000001", "ws_x/usr_y", "/", "born_", "Born"] {
             assert_eq!(wrong.parse::<Subject>(), Err(UnknownSubject), "{wrong}");
         }
     }

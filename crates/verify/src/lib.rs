@@ -27,6 +27,8 @@ mod cache;
 #[cfg(feature = "axum")]
 mod extract;
 mod flight;
+#[cfg(test)]
+mod recorded;
 mod wire;
 mod words;
 

@@ -44,6 +44,15 @@ pub struct Settings {
     pub patience: Duration,
     /// Most bytes of each cache: keys, service keys, sessions, members.
     pub capacity: u64,
+    /// A key or service key that does not exist is asked for again after this at the latest, and at once when one has come into
+    /// being. Zero: at each call. See [`Settings::ABSENCE`].
+    pub absence: Duration,
+}
+
+impl Settings {
+    /// For how long the absence of a key is believed, if nothing speaks against it. It only has to be longer than the time between
+    /// two calls of somebody who does not give up.
+    pub const ABSENCE: Duration = Duration::from_secs(1);
 }
 
 /// A token that is good, and whose session is live.
@@ -89,13 +98,16 @@ impl Verifier {
         changes: Changes,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let Settings { rules, keys: trust_keys, identity: trust_identity, patience, capacity } = settings;
+        let Settings { rules, keys: trust_keys, identity: trust_identity, patience, capacity, absence } =
+            settings;
+        // Who makes one of these says so: see `Subject::Born`. Nobody says so of the others.
+        let never = Duration::ZERO;
         Self(Arc::new(Inner {
-            grants: Cache::new("keys", capacity, changes.clone(), clock.clone()),
-            service_grants: Cache::new("service_keys", capacity, changes.clone(), clock.clone()),
-            sessions: Cache::new("sessions", capacity, changes.clone(), clock.clone()),
-            members: Cache::new("members", capacity, changes.clone(), clock.clone()),
-            signing_keys: Cache::new("signing_keys", SIGNING_KEYS_BYTES, changes, clock.clone()),
+            grants: Cache::new("keys", capacity, absence, changes.clone(), clock.clone()),
+            service_grants: Cache::new("service_keys", capacity, absence, changes.clone(), clock.clone()),
+            sessions: Cache::new("sessions", capacity, never, changes.clone(), clock.clone()),
+            members: Cache::new("members", capacity, never, changes.clone(), clock.clone()),
+            signing_keys: Cache::new("signing_keys", SIGNING_KEYS_BYTES, never, changes, clock.clone()),
             rules,
             keys,
             trust_keys,

@@ -55,6 +55,7 @@ impl TestEdge {
             identity: always(),
             patience: Duration::from_mins(1),
             capacity: 100_000,
+            absence: Settings::ABSENCE,
         };
         let verifier = Verifier::new(settings, keys.clone(), identity.clone(), Changes::new(), clock.clone());
         let parts = Parts {

@@ -150,6 +150,7 @@ impl World {
             identity: always(),
             patience: Duration::from_mins(1),
             capacity: 100_000,
+            absence: Settings::ABSENCE,
         };
         // Never asked.
         let keys = Remote {

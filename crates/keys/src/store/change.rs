@@ -1,13 +1,14 @@
 //! The one way to change what people own: [`change!`](change).
 //!
 //! A mutation cannot forget its audit row or its caches, because it cannot be written without them: `change!` takes a
-//! [`Change`], and a `Change` is made only by [`Change::grants`] or [`Change::cuts_off`], which ask for both. No other
-//! file of this folder may open a writing transaction, except for those that keep count ([`super::usage`]) or forget
-//! what is old ([`super::retention`]); a test below reads the sources and holds them to it.
+//! [`Change`], and a `Change` is made only by [`Change::grants`], [`Change::creates`] or [`Change::cuts_off`], which ask
+//! for both. No other file of this folder may open a writing transaction, except for those that keep count
+//! ([`super::usage`]) or forget what is old ([`super::retention`]); a test below reads the sources and holds them to it.
 
 use tollgate_changes::Cut;
 use tollgate_db::DbId;
 use tollgate_kernel::{Id, IdKind, Timestamp, WorkspaceId};
+use tollgate_verify::Subject;
 
 use super::{Store, rows::AuditRow};
 use crate::caller::Caller;
@@ -50,9 +51,15 @@ pub(crate) enum Outcome<T> {
 }
 
 impl Change {
-    /// A change that can only turn a no into a yes: no cache holds a no.
+    /// A change that can only turn a no into a yes, of a kind that no cache holds: memberships.
     pub(crate) fn grants(store: &Store, deed: Deed<'_>) -> Self {
         Self { audit: deed.row(store), cut: None }
+    }
+
+    /// The making of a key or a service key, whose absence caches hold for a moment. They forget it, in this process before
+    /// [`change!`](change) returns. It does not wait for others: nobody knows the key before its maker is told of it.
+    pub(crate) fn creates(store: &Store, deed: Deed<'_>) -> Self {
+        Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: false }) }
     }
 
     /// A change that can turn a yes into a no. Its subject goes into the log of changes in the same transaction, and
@@ -87,7 +94,7 @@ impl<T> Outcome<T> {
 /// `Result<(Outcome<T>, Option<Effect>), Fault>`.
 ///
 /// In one transaction: the body, the audit row unless the body gives [`Outcome::Unchanged`], and the entry in the log of
-/// changes if it cuts something off: also when nothing was changed, since the one who changed it may have died before it
+/// changes if caches are to forget something: also when nothing was changed, since the one who changed it may have died before it
 /// could say so. Then it waits until that holds everywhere. The body owns what it uses.
 macro_rules! change {
     ($store:expr, $change:expr, |$c:ident| $body:expr) => {{

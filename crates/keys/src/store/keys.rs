@@ -8,7 +8,7 @@ use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_verify::Environment;
 
 use super::{
-    Change, Outcome, Store,
+    Change, Deed, Outcome, Store,
     change::change,
     rows::{IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState},
     schema::{idempotency, keys, last_used, plans, secrets, workspaces},
@@ -47,11 +47,12 @@ impl Store {
     /// The key with its first secret. With an idempotency row: unless that says that it was made before.
     pub(crate) async fn key_insert(
         &self,
-        change: Change,
+        deed: Deed<'_>,
         key: KeyRow,
         secret: SecretRow,
         once: Option<IdempotencyRow>,
     ) -> Result<Created, Fault> {
+        let change = Change::creates(self, deed);
         let (outcome, _) = change!(self, change, |c| {
             let mut before = None;
             if let Some(once) = &once {

@@ -6,11 +6,12 @@ use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{Fault, ServiceKeyId, Timestamp, WorkspaceId};
 
-use super::{Change, Outcome, Store, change::change, rows::ServiceKeyRow, schema::service_keys};
+use super::{Change, Deed, Outcome, Store, change::change, rows::ServiceKeyRow, schema::service_keys};
 use crate::page::Page;
 
 impl Store {
-    pub(crate) async fn service_key_insert(&self, change: Change, key: ServiceKeyRow) -> Result<(), Fault> {
+    pub(crate) async fn service_key_insert(&self, deed: Deed<'_>, key: ServiceKeyRow) -> Result<(), Fault> {
+        let change = Change::creates(self, deed);
         change!(self, change, |c| {
             diesel::insert_into(service_keys::table).values(&key).execute(c).await?;
             Outcome::Changed(())

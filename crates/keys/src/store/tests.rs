@@ -130,7 +130,7 @@ impl Fixture {
 
     async fn insert(&self, row: KeyRow) -> KeyId {
         let (id, secret) = (row.id.typed(), self.secret_row(&row));
-        let created = self.store.key_insert(self.grants("key.create"), row, secret, None).await;
+        let created = self.store.key_insert(self.deed("key.create"), row, secret, None).await;
         assert_eq!(created.expect("stored"), Created::New);
         id
     }

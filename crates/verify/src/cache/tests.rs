@@ -1,21 +1,17 @@
 //! What is held, for how long, and what it takes to be asked for again.
 
-use std::{
-    collections::HashMap,
-    future::ready,
-    sync::{Mutex, atomic::AtomicBool},
-};
+use std::{future::ready, sync::atomic::AtomicBool};
 
-use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tollgate_kernel::{Code, UserId};
 use tollgate_testkit::MockClock;
 use uuid::Uuid;
 
 use super::*;
+use crate::recorded::Recorded;
 
 /// A record that depends on one user.
 #[derive(Debug, PartialEq)]
-struct Record(u128);
+pub(super) struct Record(pub(super) u128);
 
 fn user(number: u128) -> Subject {
     Subject::User(UserId::from_uuid(Uuid::from_u128(number)))
@@ -41,19 +37,28 @@ fn belief(max_age: Option<Duration>, trust: &Trust) -> Belief<'_> {
     max_age.map_or(Belief::Complete(trust), Belief::Younger)
 }
 
-struct Fixture {
-    trusts: Arc<AtomicBool>,
+pub(super) struct Fixture {
+    pub(super) trusts: Arc<AtomicBool>,
     trust: Trust,
-    cache: Cache<u128, Record>,
-    changes: Changes,
-    clock: Arc<MockClock>,
+    pub(super) cache: Cache<u128, Record>,
+    pub(super) changes: Changes,
+    pub(super) clock: Arc<MockClock>,
     reads: AtomicU64,
 }
 
 impl Fixture {
     fn new(records: u64, changes: Changes) -> Self {
+        Self::with(records, Duration::ZERO, changes)
+    }
+
+    /// Absence is held for a second.
+    pub(super) fn holding_absence(records: u64) -> Self {
+        Self::with(records, Duration::from_secs(1), Changes::new())
+    }
+
+    fn with(records: u64, absence: Duration, changes: Changes) -> Self {
         let clock = MockClock::new();
-        let cache = Cache::new("test", room(records), changes.clone(), clock.clone());
+        let cache = Cache::new("test", room(records), absence, changes.clone(), clock.clone());
         let trusts = Arc::new(AtomicBool::new(true));
         let asked = trusts.clone();
         let trust: Trust = Arc::new(move || asked.load(Ordering::SeqCst));
@@ -61,7 +66,7 @@ impl Fixture {
     }
 
     /// While nothing can be missing.
-    fn complete(&self) -> Belief<'_> {
+    pub(super) fn complete(&self) -> Belief<'_> {
         Belief::Complete(&self.trust)
     }
 
@@ -74,6 +79,17 @@ impl Fixture {
         };
         let record = self.cache.get(&key, belief(max_age, &self.trust), read).await.expect("read");
         assert_eq!(record.as_deref(), Some(&Record(key)));
+        self.reads.load(Ordering::SeqCst) > before
+    }
+
+    /// Asks for what is not there, and says whether that took reading.
+    async fn reads_nothing(&self, key: u128) -> bool {
+        let before = self.reads.load(Ordering::SeqCst);
+        let read = || {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            ready(Ok(None))
+        };
+        assert_eq!(self.cache.get(&key, self.complete(), read).await.expect("read"), None);
         self.reads.load(Ordering::SeqCst) > before
     }
 }
@@ -185,43 +201,79 @@ async fn a_record_that_never_stands_still_is_a_fault_and_not_a_guess() {
     assert_eq!(it.reads.load(Ordering::SeqCst), ATTEMPTS as u64);
 }
 
-#[derive(Default)]
-struct Counters(Mutex<HashMap<String, Arc<AtomicU64>>>);
-
-impl Counters {
-    fn count(&self, name: &str) -> u64 {
-        let counters = self.0.lock().expect("whole");
-        counters[&format!("tollgate_verify_cache_{name}_total test")].load(Ordering::SeqCst)
-    }
+#[tokio::test]
+async fn absence_is_held_for_a_second_or_until_something_is_made() {
+    let it = Fixture::holding_absence(1_000);
+    assert!(it.reads_nothing(1).await);
+    it.clock.advance(Duration::from_micros(999_999));
+    assert!(!it.reads_nothing(1).await);
+    it.clock.advance(Duration::from_micros(1));
+    assert!(it.reads_nothing(1).await);
+    it.changes.publish(user(1));
+    assert!(!it.reads_nothing(1).await, "a change of what exists says nothing about what does not");
+    it.changes.publish(Subject::Born);
+    assert!(it.reads(1, None).await, "it may have been made");
+    assert!(!it.reads(1, None).await);
+    it.clock.turn_back(Duration::from_hours(1));
+    assert!(it.reads_nothing(2).await);
+    it.clock.turn_back(Duration::from_micros(1));
+    assert!(it.reads_nothing(2).await, "a clock that was turned back says nothing about the age");
 }
 
-impl Recorder for Counters {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+#[tokio::test]
+async fn absence_needs_trust_as_a_record_does() {
+    let it = Fixture::holding_absence(1_000);
+    assert!(it.reads_nothing(1).await);
+    it.trusts.store(false, Ordering::SeqCst);
+    assert!(it.reads_nothing(1).await);
+    it.trusts.store(true, Ordering::SeqCst);
+    assert!(!it.reads_nothing(1).await);
+    it.changes.reset();
+    assert!(it.reads_nothing(1).await);
+}
 
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let labels: Vec<_> = key.labels().map(metrics::Label::value).collect();
-        let name = format!("{} {}", key.name(), labels.join(","));
-        Counter::from_arc(self.0.lock().expect("whole").entry(name).or_default().clone())
+#[tokio::test]
+async fn of_a_record_and_its_absence_what_was_read_last_is_held() {
+    let it = Fixture::holding_absence(1_000);
+    assert!(it.reads(1, None).await);
+    it.trusts.store(false, Ordering::SeqCst);
+    assert!(it.reads_nothing(1).await);
+    it.trusts.store(true, Ordering::SeqCst);
+    assert!(!it.reads_nothing(1).await);
+    it.trusts.store(false, Ordering::SeqCst);
+    assert!(it.reads(1, None).await);
+    it.trusts.store(true, Ordering::SeqCst);
+    assert!(!it.reads(1, None).await);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_cannot_push_out_what_does() {
+    let it = Fixture::holding_absence(1_000);
+    for key in 0..100 {
+        assert!(it.reads(key, None).await);
     }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        metrics::Gauge::noop()
+    let records = it.cache.entries.weight();
+    for garbage in 1_000..20_000 {
+        assert!(it.reads_nothing(garbage).await);
     }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        metrics::Histogram::noop()
+    assert!(!it.reads_nothing(19_999).await, "it does hold something");
+    assert!(it.cache.absences.weight() <= room(1_000) / ABSENT_PART);
+    assert_eq!(it.cache.entries.weight(), records);
+    for key in 0..100 {
+        assert!(!it.reads(key, None).await, "{key}");
     }
 }
 
 #[tokio::test]
-async fn hits_misses_and_fences_are_counted() {
-    let counters = Counters::default();
-    let it = metrics::with_local_recorder(&counters, || Fixture::new(10, Changes::new()));
+async fn hits_absences_misses_fences_ages_and_bytes_are_measured() {
+    let recorded = Recorded::default();
+    let it = metrics::with_local_recorder(&recorded, || Fixture::holding_absence(1_000));
     it.reads(1, None).await;
     it.reads(1, None).await;
+    it.clock.advance(Duration::from_millis(500));
     it.reads(1, None).await;
+    it.reads_nothing(3).await;
+    it.reads_nothing(3).await;
     let once = AtomicU64::new(0);
     let raced = || {
         if once.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -230,5 +282,13 @@ async fn hits_misses_and_fences_are_counted() {
         ready(Ok(Some(Record(2))))
     };
     it.cache.get(&2, it.complete(), raced).await.expect("read the second time");
-    assert_eq!(["hits", "misses", "fenced"].map(|name| counters.count(name)), [2, 2, 1]);
+    let counts = ["hits", "absent_hits", "misses", "fenced"]
+        .map(|name| recorded.count(&format!("tollgate_verify_cache_{name}_total test")));
+    assert_eq!(counts, [2, 1, 3, 1]);
+    assert_eq!(recorded.observed("tollgate_verify_cache_age_seconds test"), [0.0, 0.5, 0.0]);
+    let held = 2 * (64 + OVERHEAD) + OVERHEAD;
+    assert_eq!(
+        recorded.gauge("tollgate_verify_cache_bytes test").to_bits(),
+        f64::from(u32::try_from(held).expect("few")).to_bits()
+    );
 }

@@ -49,6 +49,7 @@ impl Verifier {
             identity: follow("identity", identity, &changes, lease),
             patience: lease,
             capacity,
+            absence: Settings::ABSENCE,
         };
         Self::new(settings, keys.keys(), identity.identity(), changes, clock)
     }

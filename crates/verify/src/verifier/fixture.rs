@@ -52,6 +52,7 @@ impl Fixture {
             identity: trust,
             patience: Duration::from_mins(1),
             capacity: 100_000,
+            absence: Settings::ABSENCE,
         };
         let verifier = Verifier::new(settings, roles.clone(), roles.clone(), changes.clone(), clock.clone());
         let signer = Ed25519KeyPair::generate().expect("generated");

@@ -1,5 +1,7 @@
 //! What a verifier believes, and when it asks again.
 
+mod absence;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
 use tollgate_kernel::{Code, ExposeSecret, KeyId, OsEntropy};

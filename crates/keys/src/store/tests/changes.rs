@@ -18,7 +18,7 @@ fn once(fixture: &Fixture, id: &str, hash: &str, row: &KeyRow) -> IdempotencyRow
 async fn create_once(fixture: &Fixture, hash: &str) -> Created {
     let row = fixture.key_row("a");
     let (once, secret) = (once(fixture, "id", hash, &row), fixture.secret_row(&row));
-    fixture.store.key_insert(fixture.grants("key.create"), row, secret, Some(once)).await.expect("stored")
+    fixture.store.key_insert(fixture.deed("key.create"), row, secret, Some(once)).await.expect("stored")
 }
 
 async fn key_count(fixture: &Fixture) -> i64 {
@@ -59,11 +59,11 @@ on_every_database! {
         let row = fixture.key_row("a");
         let secret = fixture.secret_row(&row);
         fixture.insert(row.clone()).await;
-        let again = fixture.store.key_insert(fixture.grants("key.create"), row, secret, None).await;
+        let again = fixture.store.key_insert(fixture.deed("key.create"), row, secret, None).await;
         assert_eq!(again.expect_err("the id is taken").code(), tollgate_kernel::Code::Internal);
         let stranger = KeyRow { plan_id: KeyId::new(&*fixture.clock, &ENTROPY).into(), ..fixture.key_row("b") };
         let secret = fixture.secret_row(&stranger);
-        let refused = fixture.store.key_insert(fixture.grants("key.create"), stranger, secret, None).await;
+        let refused = fixture.store.key_insert(fixture.deed("key.create"), stranger, secret, None).await;
         assert!(refused.is_err(), "there is no such plan");
         assert_eq!(fixture.audited().await, ["key.create", "workspace.create"]);
         assert_eq!(key_count(&fixture).await, 1);
@@ -78,11 +78,13 @@ on_every_database! {
         assert_eq!(fixture.audited().await, ["workspace.create"]);
     }
 
-    async fn what_cuts_off_is_published_and_what_grants_is_not(database: TestDatabase) {
+    async fn what_is_made_and_what_cuts_off_is_published_and_what_grants_is_not(database: TestDatabase) {
         let fixture = Fixture::new(&database).await;
+        assert_eq!(fixture.changes.sequence(), 0, "it has a workspace by now");
         let key = fixture.insert(fixture.key_row("a")).await;
         let other = fixture.insert(fixture.key_row("b")).await;
-        assert_eq!(fixture.changes.sequence(), 0);
+        assert_eq!(fixture.changes.holds_until(0, &[Subject::Born]), None);
+        assert!(fixture.changes.holds_until(0, &[Subject::Key(key), Subject::Key(other)]).is_some());
         fixture.store.key_revoke(fixture.cuts_off(key), key, fixture.clock.now()).await.expect("revoked");
         assert_eq!(fixture.changes.holds_until(0, &[Subject::Key(key)]), None);
         assert!(fixture.changes.holds_until(0, &[Subject::Key(other)]).is_some());
@@ -95,13 +97,14 @@ on_every_database! {
     async fn a_revocation_that_nobody_waits_for_is_published(database: TestDatabase) {
         let fixture = Fixture::new(&database).await;
         let key = fixture.insert(fixture.key_row("a")).await;
+        let before = fixture.changes.sequence();
         {
             let revoking = fixture.store.key_revoke(fixture.cuts_off(key), key, fixture.clock.now());
             let mut revoking = std::pin::pin!(revoking);
             // Polled once, then dropped: the client hung up.
             assert!(poll_once(revoking.as_mut()).await.is_none());
         }
-        while fixture.changes.sequence() == 0 {
+        while fixture.changes.holds_until(before, &[Subject::Key(key)]).is_some() {
             tokio::task::yield_now().await;
         }
         let (row, ..) = fixture.store.key_by_id(key).await.expect("read").expect("there");

@@ -44,7 +44,7 @@ on_every_database! {
         let row = fixture.key_row("a");
         let secret = SecretRow { public_id: "AbCdEfGhIjK1".to_owned(), ..fixture.secret_row(&row) };
         let digest = secret.digest.clone();
-        fixture.store.key_insert(fixture.grants("key.create"), row, secret, None).await.expect("stored");
+        fixture.store.key_insert(fixture.deed("key.create"), row, secret, None).await.expect("stored");
         for unknown in ["abcdefghijk1", "AbCdEfGhIjK2", "AbCdEfGhIjK", "%"] {
             assert!(fixture.store.key_by_public_id(unknown).await.expect("read").is_none(), "{unknown}");
         }

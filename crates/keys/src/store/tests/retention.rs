@@ -50,7 +50,7 @@ on_every_database! {
             key_id: row.id,
             expires_at: (fixture.clock.now() + chrono::TimeDelta::seconds(1)).into(),
         };
-        fixture.store.key_insert(fixture.grants("key.create"), row, secret, Some(once)).await.expect("stored");
+        fixture.store.key_insert(fixture.deed("key.create"), row, secret, Some(once)).await.expect("stored");
         assert_eq!(forget_all(&fixture, Aged::Idempotency).await, 0);
         fixture.clock.advance(Duration::from_secs(2));
         assert_eq!(forget_all(&fixture, Aged::Idempotency).await, 1);
