@@ -54,6 +54,8 @@ pub(crate) enum Belief<'a> {
     Complete(&'a Trust),
     /// While it is younger than this.
     Younger(Duration),
+    /// Both.
+    CompleteAndYounger(&'a Trust, Duration),
 }
 
 /// A cache of `V` by `K`.
@@ -221,6 +223,7 @@ where
         let believed = match belief {
             Belief::Complete(trust) => trust(),
             Belief::Younger(limit) => self.is_younger(entry, limit),
+            Belief::CompleteAndYounger(trust, limit) => self.is_younger(entry, limit) && trust(),
         };
         believed && (entry.value.is_some() || self.is_younger(entry, self.absence))
     }

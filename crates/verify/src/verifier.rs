@@ -164,8 +164,10 @@ impl Verifier {
 impl Inner {
     async fn live(&self, claims: AccessClaims) -> Result<Result<LiveToken, TokenRefusal>, Fault> {
         let read = || self.read_session(claims.session_id);
-        let session =
-            self.sessions.get(&claims.session_id, Belief::Complete(&self.trust_identity), read).await?;
+        // No longer than an access token lives, so that what nobody publishes is noticed as late as it would be by a token.
+        let lifetime = (claims.expires_at - claims.issued_at).to_std().unwrap_or_default();
+        let belief = Belief::CompleteAndYounger(&self.trust_identity, lifetime);
+        let session = self.sessions.get(&claims.session_id, belief, read).await?;
         let now = self.clock.now();
         let live = session.filter(|it| it.user_id == claims.user_id && now < it.expires_at);
         Ok(live.map(|it| LiveToken { claims, operator: it.operator }).ok_or(TokenRefusal::Revoked))

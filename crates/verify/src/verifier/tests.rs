@@ -208,6 +208,21 @@ async fn a_cached_session_ends_when_it_ends() {
 }
 
 #[tokio::test]
+async fn a_session_is_believed_no_longer_than_an_access_token_lives() {
+    let it = Fixture::new();
+    let expires_at = Some(time::to_wire(it.clock.now() + Duration::from_hours(24)));
+    let session = identity::Session { expires_at, ..it.session() };
+    it.roles.session.answers(identity::ResolveSessionResponse { session: Some(session) });
+    assert_eq!(it.refusal(&it.sign("one")).await, None);
+    it.clock.advance(Duration::from_micros(899_999_999));
+    assert_eq!(it.refusal(&it.sign("one")).await, None);
+    assert_eq!(it.roles.session.calls(), 1, "a newer token of the same session");
+    it.clock.advance(Duration::from_micros(1));
+    assert_eq!(it.refusal(&it.sign("one")).await, None);
+    assert_eq!(it.roles.session.calls(), 2);
+}
+
+#[tokio::test]
 async fn a_session_of_another_user_is_not_this_token_s() {
     let it = Fixture::new();
     let user_id = UserId::from_uuid(uuid(99)).to_string();
