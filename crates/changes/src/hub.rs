@@ -60,6 +60,11 @@ impl Hub {
         now < self.fresh_until
     }
 
+    /// When the last complete round began.
+    pub fn last_round(&self) -> Option<Duration> {
+        self.fresh_until.checked_sub(self.lease)
+    }
+
     /// A watcher that has applied everything up to `acknowledged` joins.
     pub fn join(&mut self, id: WatcherId, acknowledged: Sequence) {
         self.watchers.insert(id, Watcher { acknowledged, asked: None, trusts_until: None, connected: true });

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::Gauge;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep, timeout},
@@ -62,6 +63,7 @@ pub(crate) struct Replica {
     wake_acknowledge: Notify,
     /// Counts what a waiting mutation or caller may be waiting for.
     progress: watch::Sender<u64>,
+    round_age: Gauge,
 }
 
 struct State {
@@ -95,6 +97,7 @@ impl Replica {
             wake_round: Notify::new(),
             wake_acknowledge: Notify::new(),
             progress: watch::Sender::new(0),
+            round_age: metrics::gauge!("tollgate_changes_round_age_seconds", "role" => role),
         }
     }
 

@@ -27,8 +27,16 @@ impl Replica {
                 tracing::warn!(replica = self.id, %error, "cannot follow the log of changes");
                 sleep(self.lease / 20).await;
             }
+            self.measure();
             self.progress.send_modify(|count| *count += 1);
         }
+    }
+
+    /// Says how long ago the last complete round began, or, before there was one, the following.
+    fn measure(&self) {
+        let began = self.state().hub.last_round().unwrap_or_default();
+        let age = self.now().saturating_sub(began);
+        self.round_age.set(age.as_secs_f64());
     }
 
     /// Nobody watches yet and nothing is cached, so what is in the log by now does not matter.

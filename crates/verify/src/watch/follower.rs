@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::Gauge;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -37,21 +38,25 @@ struct Inner {
     length: Duration,
     start: Instant,
     state: Mutex<State>,
+    silence: Gauge,
 }
 
 struct State {
     lease: Lease,
     /// The last change that was published here; `None`: nothing that is cached is known to be right.
     applied: Option<u64>,
+    /// When the role proved last that nothing is missing.
+    proved: Instant,
 }
 
 impl Follower {
-    /// A follower of `role` at `remote`, which trusts nothing until [`Follower::run`] has heard from it. `lease` is the same in
+    /// A follower of `role` at `remote`, whose metrics go to the recorder that is installed now, and which trusts nothing until [`Follower::run`] has heard from it. `lease` is the same in
     /// all processes.
     pub fn new(role: &'static str, remote: Remote, changes: Changes, lease: Duration) -> Self {
-        let state = State { lease: Lease::new(lease), applied: None };
-        let (start, state) = (Instant::now(), Mutex::new(state));
-        Self(Arc::new(Inner { role, remote, changes, length: lease, start, state }))
+        let start = Instant::now();
+        let state = Mutex::new(State { lease: Lease::new(lease), applied: None, proved: start });
+        let silence = metrics::gauge!("tollgate_verify_heartbeat_age_seconds", "role" => role);
+        Self(Arc::new(Inner { role, remote, changes, length: lease, start, state, silence }))
     }
 
     /// Whether what is cached of the role may be used now.
@@ -73,6 +78,7 @@ impl Follower {
                 tracing::debug!(role = self.0.role, code = ?status.code(), "the stream of changes is lost");
             }
             self.0.state().lease.lost();
+            self.0.measure();
             sleep(self.0.length / 20).await;
         }
     }
@@ -111,6 +117,7 @@ impl Inner {
                     heard = Instant::now();
                 }
                 _ = clock.tick() => {
+                    self.measure();
                     // A connection that is cut off does not say so.
                     if heard.elapsed() > self.length * 2 {
                         return Err(Status::deadline_exceeded("no pong"));
@@ -142,9 +149,19 @@ impl Inner {
                 // From here on no cache of this process serves what the change contradicts.
                 send(say, Say::Ack(Ack { applied: change.sequence }))?;
             }
-            Hear::Pong(pong) => self.state().lease.pong(pong.nonce),
+            Hear::Pong(pong) => {
+                let mut state = self.state();
+                state.lease.pong(pong.nonce);
+                state.proved = Instant::now();
+            }
         }
         Ok(())
+    }
+
+    /// Says how long ago the last proof came: a quarter of a lease and a little, while all is well.
+    fn measure(&self) {
+        let proved = self.state().proved;
+        self.silence.set(proved.elapsed().as_secs_f64());
     }
 
     fn now(&self) -> Duration {

@@ -12,6 +12,7 @@ use super::{far::Far, *};
 use crate::{
     Admission, KeyKind, Subject, mint,
     protected_api::routes,
+    recorded::Recorded,
     verifier::fixture::{Fixture, KEY, SESSION, USER, revoked},
 };
 
@@ -113,4 +114,15 @@ async fn following_ends_with_the_last_clone() {
     assert_eq!(far.log.watchers(), 2, "the routes hold it too");
     drop(router);
     eventually(async || far.log.watchers() == 0).await;
+}
+
+#[tokio::test]
+async fn how_old_the_last_heartbeat_is_can_be_seen() {
+    let recorded = Recorded::default();
+    let _here = metrics::set_default_local_recorder(&recorded);
+    let service = Service::start().await;
+    let age = |role| recorded.gauge(&format!("tollgate_verify_heartbeat_age_seconds {role}"));
+    drop(service.far);
+    eventually(async || ["keys", "identity"].into_iter().all(|role| age(role) > LEASE.as_secs_f64())).await;
+    assert!(!service.verifier.trusts_its_cache());
 }
