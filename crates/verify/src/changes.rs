@@ -1,8 +1,8 @@
 //! What has changed: the seam between those who change records and the caches that hold them.
 //!
-//! A role publishes the subject of every change that can turn a yes into a no, or end an absence that is held, after the change is committed and before
-//! the call that made it returns. A cache notes the sequence before it reads a record, and uses the record only while no
-//! later change of its subjects is known. So a read that raced a change is never served after it.
+//! A role publishes the subject of every change that can turn a yes into a no, or end an absence that is held, after the
+//! change is committed and before the call that made it returns. A cache notes the sequence before it reads a record, and
+//! uses the record only while no later change of its subjects is known. So a read that raced a change is never served after it.
 //!
 //! In one process the roles and the verifier share one [`Changes`]. Across processes a [`Follower`](crate::watch::Follower)
 //! publishes here what the role says, and its lease bounds for how long a record is believed without hearing more.
@@ -41,8 +41,9 @@ pub enum Subject {
     Session(SessionId),
     /// A user: all sessions and memberships.
     User(UserId),
-    /// Keys and service keys that there were not: one has come into being. The only subject that turns a no into a yes. One
-    /// for all, so that however many are made, they take the room of one change in [`Changes`].
+    /// Keys and service keys that there were not: one has come into being, or a secret that was refused is accepted. The only
+    /// subject that turns a no into a yes. One for all, so that however many are made, they take the room of one change in
+    /// [`Changes`].
     Born,
 }
 
