@@ -8,6 +8,7 @@
 mod clock;
 mod database;
 pub mod env;
+mod private;
 mod private_postgres;
 mod private_redis;
 mod process;
@@ -16,7 +17,8 @@ mod redis;
 pub use self::{
     clock::MockClock,
     database::TestDatabase,
-    private_postgres::{PrivatePostgres, postgres_answers},
-    private_redis::{PrivateRedis, redis_answers},
+    private::{Private, Program},
+    private_postgres::{Postgres, PrivatePostgres, postgres_answers},
+    private_redis::{PrivateRedis, Redis, redis_answers},
     redis::TestRedis,
 };

@@ -1,33 +1,44 @@
-//! A PostgreSQL server of a test's own, to be killed and paused at will.
+//! A PostgreSQL server of a test's own, to be killed and paused at will, and a standby that may take its place.
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, chown},
+    net::SocketAddr,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use diesel::{QueryableByName, sql_types::Text};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Text},
+};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use rustix::process::{Signal, geteuid};
-use tempfile::TempDir;
 use tokio::time::timeout;
-use tollgate_kernel::SecretString;
 
-use crate::process::{self, Process};
+use crate::{
+    private::{Private, Program},
+    process,
+};
 
 /// A PostgreSQL server of its own, on a port of its own, with its data in a temporary folder. Ended on drop.
 ///
 /// It does not wait for the disk, so it survives its own death, not the machine's.
-pub struct PrivatePostgres {
-    folder: TempDir,
-    port: u16,
-    process: Option<Process>,
+pub type PrivatePostgres = Private<Postgres>;
+
+/// How PostgreSQL is run, and where its data comes from.
+#[derive(Debug)]
+pub struct Postgres {
+    /// `None`: made anew. Else copied from the server at this address, which it follows by the same way.
+    primary: Option<SocketAddr>,
 }
 
 /// How long one answer may take, of a server that may not be there.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// The programs that are needed, beside `setpriv` for root.
+const PROGRAMS: [&str; 3] = ["initdb", "postgres", "pg_basebackup"];
 
 #[derive(QueryableByName)]
 struct DataDirectory {
@@ -35,101 +46,93 @@ struct DataDirectory {
     data_directory: String,
 }
 
-impl PrivatePostgres {
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl Private<Postgres> {
     /// Whether PostgreSQL's programs are installed, and can run: they refuse to be root, and need another user then.
     pub fn is_installed() -> bool {
-        let all = ["initdb", "postgres"].iter().all(|name| find(name).is_some());
+        let all = PROGRAMS.iter().all(|name| find(name).is_some());
         all && (!geteuid().is_root() || (user().is_some() && process::program("setpriv", &[]).is_some()))
     }
 
     /// Makes a cluster and starts a server on it.
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("there is a temporary folder");
-        if let Some((user, group)) = user().filter(|_| geteuid().is_root()) {
-            chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
-        }
-        let mut server = Self { folder, port: 0, process: None };
-        server.initialize();
-        let mut failure = String::new();
-        for _ in 0..process::PORTS {
-            server.port = process::free_port();
-            match server.launch().await {
-                Ok(()) => return server,
-                Err(why) => failure = why,
-            }
-        }
-        panic!("{failure}")
+        Self::started(Postgres { primary: None }).await
     }
 
-    /// `postgres://…/postgres`, as the superuser.
-    pub fn url(&self) -> SecretString {
-        self.address().into()
+    /// Starts a standby that follows this server by `way`, which leads to it. From now on this server confirms no commit
+    /// that the standby does not have, too.
+    pub async fn standby(&self, way: SocketAddr) -> Self {
+        let standby = Self::started(Postgres { primary: Some(way) }).await;
+        // After the copy was made: once it is promoted, it has nobody to wait for.
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'").await;
+        self.execute("SELECT pg_reload_conf()").await;
+        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let waited = async { while self.count(synchronous).await == 0 {} };
+        timeout(process::PATIENCE, waited).await.expect("the standby follows");
+        standby
+    }
+
+    /// Makes a standby take its primary's place; it takes writes when this returns.
+    pub async fn promote(&self) {
+        self.execute("SELECT pg_promote()").await;
+        let promoted = "SELECT count(*) WHERE NOT pg_is_in_recovery()";
+        assert_eq!(self.count(promoted).await, 1, "it is a primary now");
     }
 
     /// Carries out these statements, as the superuser.
     pub async fn execute(&self, statements: &str) {
-        let connection = AsyncPgConnection::establish(&self.address()).await;
-        let mut connection = connection.expect("the server runs");
-        connection.batch_execute(statements).await.expect("they can be carried out");
+        self.connect().await.batch_execute(statements).await.expect("they can be carried out");
     }
 
-    /// Ends it in good order, without waiting for its clients.
-    pub fn stop(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.end(Signal::INT);
+    /// What a query says whose one column is called `count`.
+    async fn count(&self, query: &str) -> i64 {
+        let answer = diesel::sql_query(query).get_result::<Count>(&mut self.connect().await).await;
+        answer.expect("the query can be carried out").count
+    }
+
+    async fn connect(&self) -> AsyncPgConnection {
+        let connection = AsyncPgConnection::establish(&Postgres::url(self.address())).await;
+        connection.expect("the server runs")
+    }
+}
+
+impl Program for Postgres {
+    const NAME: &'static str = "postgres";
+    const STOP: Signal = Signal::INT;
+    // In such order that its shared memory is given back.
+    const QUIT: Signal = Signal::QUIT;
+
+    fn prepare(&self, folder: &Path) {
+        if let Some((user, group)) = user().filter(|_| geteuid().is_root()) {
+            chown(folder, Some(user), Some(group)).expect("root may give a folder away");
         }
+        let mut command = match self.primary {
+            None => {
+                let mut command = installed("initdb");
+                command.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+                command
+            }
+            Some(primary) => {
+                let (host, port) = (primary.ip(), primary.port());
+                let primary = format!("host={host} port={port} user=postgres application_name=standby");
+                let mut command = installed("pg_basebackup");
+                // With what it needs to follow from then on.
+                command.args(["--write-recovery-conf", "--checkpoint=fast", "--dbname", &primary]);
+                command
+            }
+        };
+        let output = command.arg("--no-sync").arg("-D").arg(data(folder)).output().expect("it runs");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Kills it and its children, as a crash would.
-    pub fn kill(&mut self) {
-        // Dropping a process kills it with its children.
-        drop(self.process.take());
-    }
-
-    /// Holds it still: its sockets stay open, and nothing answers.
-    pub fn pause(&self) {
-        self.running().signal_all(Signal::STOP);
-    }
-
-    /// Lets it go on.
-    pub fn resume(&self) {
-        self.running().signal_all(Signal::CONT);
-    }
-
-    /// Starts it again, on the same port and with the same data; a running one is stopped first.
-    pub async fn restart(&mut self) {
-        self.stop();
-        if let Err(why) = self.launch().await {
-            panic!("{why}");
-        }
-    }
-
-    async fn launch(&mut self) -> Result<(), String> {
-        let (url, home) = (self.address(), &self.data());
-        let log = self.folder.path().join("log");
-        let mut process = Process::spawn(self.command(), &log).expect("PostgreSQL is installed");
-        let ready = process::ready(&mut process, || lives_in(&url, home)).await;
-        ready.map_err(|why| {
-            let log = fs::read_to_string(log).unwrap_or_default();
-            format!("postgres on port {}: {why}\n{log}", self.port)
-        })?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    fn initialize(&self) {
-        let mut command =
-            unprivileged(&find("initdb").expect("PostgreSQL is installed (Debian: postgresql)"));
-        command.arg("-D").arg(self.data());
-        command.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        let output = command.output().expect("initdb runs");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn command(&self) -> Command {
-        let mut command =
-            unprivileged(&find("postgres").expect("PostgreSQL is installed (Debian: postgresql)"));
-        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+    fn command(&self, folder: &Path, port: u16) -> Command {
+        let mut command = installed("postgres");
+        command.arg("-D").arg(data(folder)).arg("-p").arg(port.to_string());
         let settings = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -144,26 +147,30 @@ impl PrivatePostgres {
         command
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    async fn lives_in(address: SocketAddr, folder: &Path) -> bool {
+        let ask = async {
+            let mut connection = AsyncPgConnection::establish(&Self::url(address)).await.ok()?;
+            let show = diesel::sql_query("SHOW data_directory");
+            show.get_result::<DataDirectory>(&mut connection).await.ok()
+        };
+        match timeout(ANSWER, ask).await {
+            Ok(Some(answer)) => process::same_file(Path::new(&answer.data_directory), &data(folder)),
+            _ => false,
+        }
     }
 
-    fn address(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-    }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("the server was started")
+    /// `postgres://…/postgres`, as the superuser.
+    fn url(address: SocketAddr) -> String {
+        format!("postgres://postgres@{address}/postgres")
     }
 }
 
-impl Drop for PrivatePostgres {
-    fn drop(&mut self) {
-        // At once, but in such order that its shared memory is given back.
-        if let Some(process) = self.process.take() {
-            process.end(Signal::QUIT);
-        }
-    }
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn installed(name: &str) -> Command {
+    unprivileged(&find(name).expect("PostgreSQL is installed (Debian: postgresql)"))
 }
 
 // Distributions keep the server's programs out of PATH; of several versions, the newest.
@@ -202,22 +209,4 @@ fn user() -> Option<(u32, u32)> {
 /// Whether a PostgreSQL server answers at this URL, within a second.
 pub async fn postgres_answers(url: &str) -> bool {
     matches!(timeout(ANSWER, AsyncPgConnection::establish(url)).await, Ok(Ok(_)))
-}
-
-/// Whether the server at `url` answers and is ours: its data is in `folder`.
-async fn lives_in(url: &str, folder: &Path) -> bool {
-    let ask = async {
-        let mut connection = AsyncPgConnection::establish(url).await.ok()?;
-        let show = diesel::sql_query("SHOW data_directory");
-        show.get_result::<DataDirectory>(&mut connection).await.ok()
-    };
-    match timeout(ANSWER, ask).await {
-        Ok(Some(answer)) => same_file(Path::new(&answer.data_directory), folder),
-        _ => false,
-    }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    let id = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    id(a).is_some() && id(a) == id(b)
 }

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, File},
     io,
-    net::TcpListener,
-    os::unix::process::CommandExt,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -97,6 +97,17 @@ fn parent_of(id: i32) -> Option<u32> {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A port of loopback.
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Whether both paths lead to one file or folder, whatever they are called.
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    id(a).is_some() && id(a) == id(b)
 }
 
 /// The program of this name: in `folders` first, then in `PATH`.

@@ -77,3 +77,14 @@ async fn a_private_postgres_is_killed_paused_and_keeps_its_data() {
     drop(server);
     assert!(!postgres_answers(&url).await);
 }
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn what_a_primary_has_confirmed_is_on_the_standby_that_takes_its_place() {
+    let mut primary = PrivatePostgres::start().await;
+    let standby = primary.standby(primary.address()).await;
+    primary.execute("CREATE TABLE t ()").await;
+    primary.kill();
+    standby.promote().await;
+    standby.execute("SELECT * FROM t; CREATE TABLE u ()").await;
+}
