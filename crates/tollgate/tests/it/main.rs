@@ -45,6 +45,7 @@ mod revocation {
     //! The same in every shape of the suite: the processes are the test's own. No threshold is tested, so that a busy
     //! machine fails nothing: what is measured is printed.
     mod cut_off;
+    mod failover;
     mod hammer;
     mod rounds;
     mod wire;

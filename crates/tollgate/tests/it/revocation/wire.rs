@@ -1,4 +1,4 @@
-//! A TCP connection's way that can be held: bytes stay where they are, and nobody is told. Packets dropped, not reset.
+//! A TCP connection's way that can be held, where bytes stay where they are and nobody is told, and that can be led elsewhere.
 
 use std::net::SocketAddr;
 
@@ -11,10 +11,16 @@ use tokio::{
     sync::watch,
 };
 
-/// Forwards connections to one address for as long as the test runs.
+/// Forwards connections for as long as the test runs.
 pub(super) struct Wire {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    state: watch::Sender<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    target: SocketAddr,
+    open: bool,
 }
 
 impl Wire {
@@ -22,9 +28,9 @@ impl Wire {
     pub(super) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let open = watch::Sender::new(true);
-        tokio::spawn(serve(listener, target, open.subscribe()));
-        Self { address, open }
+        let state = watch::Sender::new(State { target, open: true });
+        tokio::spawn(serve(listener, state.subscribe()));
+        Self { address, state }
     }
 
     /// Where to connect instead.
@@ -34,23 +40,37 @@ impl Wire {
 
     /// From now on nothing passes, and nothing is closed.
     pub(super) fn hold(&self) {
-        self.open.send_replace(false);
+        self.state.send_modify(|state| state.open = false);
     }
 
     /// What was held passes, late, and so does what follows.
     pub(super) fn resume(&self) {
-        self.open.send_replace(true);
+        self.state.send_modify(|state| state.open = true);
+    }
+
+    /// Connections end, and those that are made from now on lead to `target`.
+    pub(super) fn lead_to(&self, target: SocketAddr) {
+        self.state.send_modify(|state| state.target = target);
     }
 }
 
-async fn serve(listener: TcpListener, target: SocketAddr, open: watch::Receiver<bool>) {
+async fn serve(listener: TcpListener, state: watch::Receiver<State>) {
     while let Ok((near, _)) = listener.accept().await {
-        tokio::spawn(connect(near, target, open.clone()));
+        let mut led = state.clone();
+        let target = led.borrow_and_update().target;
+        let state = state.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = connect(near, target, state) => {}
+                // Or the test is over.
+                _ = led.wait_for(|state| state.target != target) => {}
+            }
+        });
     }
 }
 
-async fn connect(near: TcpStream, target: SocketAddr, mut open: watch::Receiver<bool>) {
-    if open.wait_for(|open| *open).await.is_err() {
+async fn connect(near: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+    if state.wait_for(|state| state.open).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(target).await else { return };
@@ -58,16 +78,16 @@ async fn connect(near: TcpStream, target: SocketAddr, mut open: watch::Receiver<
         stream.set_nodelay(true).expect("it is a TCP socket");
     }
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-    tokio::join!(carry(near_read, far_write, open.clone()), carry(far_read, near_write, open));
+    tokio::join!(carry(near_read, far_write, state.clone()), carry(far_read, near_write, state));
 }
 
 /// One direction. Its end is held like everything else.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = from.read(&mut buffer).await.unwrap_or(0);
         // The test is over if nobody can open it any more.
-        if open.wait_for(|open| *open).await.is_err() || count == 0 {
+        if state.wait_for(|state| state.open).await.is_err() || count == 0 {
             return;
         }
         if to.write_all(&buffer[..count]).await.is_err() {

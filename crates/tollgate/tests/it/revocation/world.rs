@@ -126,14 +126,19 @@ impl World {
 
     /// Revokes through an edge and its keys replica.
     pub(super) async fn revoke(&self, through: usize, key: &Key) -> Revoked {
+        self.try_revoke(through, key).await.expect("it is revoked")
+    }
+
+    /// The same while something is broken: the status, if it is the server's fault that nothing is known to hold.
+    pub(super) async fn try_revoke(&self, through: usize, key: &Key) -> Result<Revoked, u16> {
         let answer = self.call(through, Method::DELETE, &format!("/v1/keys/{}", key.id)).await;
         let returned = Instant::now();
-        let said: Value = answer.json(200);
-        Revoked {
-            effective: said["effective"].as_str().expect("text").to_owned(),
-            took_ms: said["took_ms"].as_u64().expect("a number"),
-            returned,
+        if answer.status.is_server_error() {
+            return Err(answer.status.as_u16());
         }
+        let said: Value = answer.json(200);
+        let effective = said["effective"].as_str().expect("text").to_owned();
+        Ok(Revoked { effective, took_ms: said["took_ms"].as_u64().expect("a number"), returned })
     }
 
     /// A fresh key is hammered and revoked; no late accept.
