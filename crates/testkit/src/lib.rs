@@ -1,4 +1,4 @@
-//! For tests only: databases and servers of a test's own, and a clock moved by hand.
+//! For tests only: databases, servers and a network of a test's own, and a clock moved by hand.
 //!
 //! What does not live here: anything that knows a role. No product code depends on this crate.
 //!
@@ -8,6 +8,7 @@
 mod clock;
 mod database;
 pub mod env;
+mod namespace;
 mod private;
 mod private_postgres;
 mod private_redis;
@@ -17,6 +18,7 @@ mod redis;
 pub use self::{
     clock::MockClock,
     database::TestDatabase,
+    namespace::{Loss, Namespace},
     private::{Private, Program},
     private_postgres::{Postgres, PrivatePostgres, postgres_answers},
     private_redis::{PrivateRedis, Redis, redis_answers},

@@ -1,9 +1,16 @@
 //! The servers and databases that tests rely on do what tests rely on.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
+    time::Duration,
+};
+
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tollgate_kernel::ExposeSecret;
 use tollgate_testkit::{
-    PrivatePostgres, PrivateRedis, TestDatabase, TestRedis, postgres_answers, redis_answers,
+    Loss, Namespace, PrivatePostgres, PrivateRedis, TestDatabase, TestRedis, postgres_answers, redis_answers,
 };
 
 #[tokio::test]
@@ -87,4 +94,31 @@ async fn what_a_primary_has_confirmed_is_on_the_standby_that_takes_its_place() {
     primary.kill();
     standby.promote().await;
     standby.execute("SELECT * FROM t; CREATE TABLE u ()").await;
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_network_of_a_tests_own_loses_what_it_is_told_to_lose() {
+    let network = Namespace::new();
+    let listener = TcpListener::bind((network.here(), 0)).unwrap();
+    let (here, port) = (network.here(), listener.local_addr().unwrap().port());
+    // Says so when it is connected, and never ends by itself.
+    let script = format!("exec 3<>/dev/tcp/{here}/{port} && echo connected && exec cat <&3");
+    let mut within = network.command("bash").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut to_within, _) = listener.accept().unwrap();
+    let mut said = BufReader::new(within.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "connected");
+    network.lose(Loss::Both, 9);
+    std::io::Write::write_all(&mut to_within, b"late\n").unwrap();
+    // Lost, not refused: nobody says that nobody listens there.
+    let nobody = SocketAddr::from((network.there(), 1));
+    let lost = TcpStream::connect_timeout(&nobody, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(lost.kind(), std::io::ErrorKind::TimedOut);
+    let passes = SocketAddr::from((network.there(), 9));
+    let refused = TcpStream::connect(passes).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    network.heal();
+    assert_eq!(said.next().unwrap().unwrap(), "late");
+    drop(to_within);
+    assert!(within.wait().unwrap().success());
 }

@@ -4,9 +4,14 @@ use std::{path::Path, process::Command};
 
 use rustix::process::geteuid;
 
+/// Whether packages may be installed.
+pub(crate) fn ours_to_install() -> bool {
+    geteuid().is_root() && Path::new("/usr/bin/apt-get").exists()
+}
+
 /// Installs a package by apt-get, or says what to do instead.
 pub(crate) fn install(package: &str) -> Result<(), String> {
-    if !geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {
+    if !ours_to_install() {
         return Err(format!(
             "{package} is needed: start Docker, install it (Debian and Ubuntu: apt-get install {package}), \
              or name running servers in TEST_DATABASE_URL and TEST_REDIS_URL"

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use tollgate_kernel::ExposeSecret;
-use tollgate_testkit::{PrivatePostgres, PrivateRedis, env, postgres_answers, redis_answers};
+use tollgate_testkit::{Namespace, PrivatePostgres, PrivateRedis, env, postgres_answers, redis_answers};
 
 use crate::{container::Container, packages};
 
@@ -20,9 +20,14 @@ struct Server {
 }
 
 impl Servers {
-    /// Brings both up.
+    /// Brings both up, and installs what tests need beside them.
     pub(crate) async fn start() -> Result<Self, String> {
         let docker = Container::possible();
+        if !Namespace::is_installed() && packages::ours_to_install() {
+            // Without them the tests that lose packets say what they need.
+            packages::install("iproute2")?;
+            packages::install("nftables")?;
+        }
         Ok(Self { database: database(docker).await?, redis: redis(docker).await? })
     }
 
