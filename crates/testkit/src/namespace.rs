@@ -27,7 +27,7 @@ pub struct Namespace {
 pub enum Loss {
     /// Nothing comes in, and nothing goes out.
     Both,
-    /// What is sent from within arrives; what is sent to it does not.
+    /// What is sent from within arrives, and TCP's own word for that comes back; data that is sent to it is lost.
     Incoming,
 }
 
@@ -84,13 +84,16 @@ impl Namespace {
 
     /// From now on packets are lost, but those of connections to `port` within.
     pub fn lose(&self, loss: Loss, port: u16) {
-        let outgoing = match loss {
-            Loss::Both => "drop",
-            Loss::Incoming => "accept",
+        // Whatever ends a write is marked to be pushed; what TCP says for itself is not.
+        let (incoming, outgoing) = match loss {
+            Loss::Both => ("", "drop"),
+            Loss::Incoming => ("tcp flags & psh == 0 accept;", "accept"),
         };
         self.nft(&format!(
             "table ip loss {{
-                chain incoming {{ type filter hook input priority 0; policy drop; tcp dport {port} accept; }}
+                chain incoming {{
+                    type filter hook input priority 0; policy drop; tcp dport {port} accept; {incoming}
+                }}
                 chain outgoing {{ type filter hook output priority 0; policy {outgoing}; tcp sport {port} accept; }}
             }}"
         ));

@@ -11,12 +11,19 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tollgate_testkit::Namespace;
 
 use crate::http::Client;
 
 /// The program, in an empty directory and without the variables of this machine.
 pub(crate) fn tollgate(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    alone(Command::new(PROGRAM), dir)
+}
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
+
+fn alone(mut command: Command, dir: &Path) -> Command {
     command.current_dir(dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -32,7 +39,20 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `serve` with these arguments and variables, on free ports, and waits until it says that it is ready.
     pub(crate) fn start(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = tollgate(dir);
+        Self::start_by(tollgate(dir), arguments, variables)
+    }
+
+    /// The same in a network of its own; it listens on loopback there if the variables do not say otherwise.
+    pub(crate) fn start_in(
+        network: &Namespace,
+        dir: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::start_by(alone(network.command(PROGRAM), dir), arguments, variables)
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         command.arg("serve").args(arguments);
         for name in ["HTTP", "GATE", "ADMIN", "IDENTITY", "KEYS", "RATELIMIT"] {
             command.env(format!("TOLLGATE__{name}__LISTEN"), "127.0.0.1:0");

@@ -43,11 +43,6 @@ impl Wire {
         self.state.send_modify(|state| state.open = false);
     }
 
-    /// What was held passes, late, and so does what follows.
-    pub(super) fn resume(&self) {
-        self.state.send_modify(|state| state.open = true);
-    }
-
     /// Connections end, and those that are made from now on lead to `target`.
     pub(super) fn lead_to(&self, target: SocketAddr) {
         self.state.send_modify(|state| state.target = target);

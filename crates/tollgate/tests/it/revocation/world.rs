@@ -1,15 +1,15 @@
 //! Six processes: two edges, each with a keys replica of its own, and one identity and one ratelimit for both.
 
-use std::time::Duration;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 use tollgate_kernel::{ExposeSecret as _, SecretString};
-use tollgate_testkit::PrivateRedis;
+use tollgate_testkit::{Namespace, PrivateRedis};
 
-use super::{hammer::Hammer, wire::Wire};
+use super::hammer::Hammer;
 use crate::{
     actors::{email, password},
     http::{Call, Client},
@@ -31,13 +31,15 @@ const SETTINGS: [(&str, &str); 8] = [
     ("TOLLGATE__RATELIMIT__REDIS_CONNECT_TIMEOUT_MS", "10000"),
 ];
 
+/// Where roles listen.
+const ROLES: [&str; 3] =
+    ["TOLLGATE__RATELIMIT__LISTEN", "TOLLGATE__IDENTITY__LISTEN", "TOLLGATE__KEYS__LISTEN"];
+
 /// The processes, and somebody who owns keys.
 pub(super) struct World {
     edges: [Server; 2],
     /// `edges[n]` knows of `keys[n]` only.
     pub(super) keys: [Server; 2],
-    /// What `edges[1]` reaches `keys[1]` by, if it was asked for.
-    wire: Option<Wire>,
     access: String,
     _others: [Server; 2],
     _redis: PrivateRedis,
@@ -62,25 +64,28 @@ pub(super) struct Revoked {
 impl World {
     /// On these databases, which the test keeps: each for the keys replica at its place, and the first for identity.
     pub(super) async fn start(databases: [&SecretString; 2]) -> Self {
-        Self::build(databases, "2000", false).await
+        Self::build(databases, "2000", None).await
     }
 
     /// The same with a lease that does not run out on a busy machine, so that every revoke is acknowledged.
     pub(super) async fn patient(databases: [&SecretString; 2]) -> Self {
-        Self::build(databases, "8000", false).await
+        Self::build(databases, "8000", None).await
     }
 
-    /// The same with a wire between the second edge and its keys replica.
-    pub(super) async fn wired(database: &SecretString) -> Self {
-        Self::build([database, database], "2000", true).await
+    /// The same with the second edge in a network of its own, which the test keeps.
+    pub(super) async fn apart(database: &SecretString, lease_ms: &str, network: &Namespace) -> Self {
+        Self::build([database, database], lease_ms, Some(network)).await
     }
 
-    async fn build(databases: [&SecretString; 2], lease_ms: &str, wired: bool) -> Self {
+    async fn build(databases: [&SecretString; 2], lease_ms: &str, network: Option<&Namespace>) -> Self {
         let (dir, redis) = (empty(), PrivateRedis::start().await);
         let redis_url = redis.url();
+        // Where the edge that is apart reaches the others; else the loopback that is the default.
+        let here = network.map(|network| format!("{}:0", network.here()));
         let mut variables = SETTINGS.to_vec();
         variables.push(("REDIS_URL", redis_url.expose_secret()));
         variables.push(("TOLLGATE__CHANGES__LEASE_MS", lease_ms));
+        variables.extend(here.iter().flat_map(|here| ROLES.map(|role| (role, here.as_str()))));
         let ratelimit = Server::start(dir.path(), &["ratelimit"], &variables);
         let ratelimit_url = format!("http://{}", ratelimit.at("ratelimit"));
         variables.push(("TOLLGATE__RATELIMIT__URL", &ratelimit_url));
@@ -92,17 +97,17 @@ impl World {
         let identity = Server::start(dir.path(), &["identity"], &first);
         let keys = [&first, &second].map(|variables| Server::start(dir.path(), &["keys"], variables));
 
-        let wire = if wired { Some(Wire::to(keys[1].at("keys")).await) } else { None };
         let identity_url = format!("http://{}", identity.at("identity"));
         variables.push(("TOLLGATE__IDENTITY__URL", &identity_url));
-        let edges = [keys[0].at("keys"), wire.as_ref().map_or(keys[1].at("keys"), Wire::address)];
-        let edges = edges.map(|keys| {
-            let keys = format!("http://{keys}");
-            let variables = [&variables[..], &[("TOLLGATE__KEYS__URL", &keys)]].concat();
-            Server::start(dir.path(), &["edge"], &variables)
-        });
-        let access = log_in(&edges[0].http()).await;
-        Self { edges, keys, wire, access, _others: [identity, ratelimit], _redis: redis, _dir: dir }
+        let [first, second] = [0, 1].map(|number: usize| format!("http://{}", keys[number].at("keys")));
+        let variables = |keys| [&variables[..], &[("TOLLGATE__KEYS__URL", keys)]].concat();
+        let near = Server::start(dir.path(), &["edge"], &variables(&first));
+        let other = match network {
+            None => Server::start(dir.path(), &["edge"], &variables(&second)),
+            Some(network) => edge_in(network, dir.path(), &variables(&second)),
+        };
+        let access = log_in(&near.http()).await;
+        Self { edges: [near, other], keys, access, _others: [identity, ratelimit], _redis: redis, _dir: dir }
     }
 
     /// Connections of one's own to an edge.
@@ -110,8 +115,9 @@ impl World {
         self.edges[edge].http()
     }
 
-    pub(super) fn wire(&self) -> &Wire {
-        self.wire.as_ref().expect("it was asked for")
+    /// Where the second edge answers.
+    pub(super) fn second_edge(&self) -> SocketAddr {
+        self.edges[1].at("http")
     }
 
     /// A new key, which no limit keeps from being accepted.
@@ -186,4 +192,10 @@ async fn log_in(http: &Client) -> String {
     http.call(Method::POST, "/v1/auth/signup").json(&body).await.json(201);
     let tokens = http.call(Method::POST, "/v1/auth/login").json(&body).await.json(200);
     tokens["access_token"].as_str().expect("text").to_owned()
+}
+
+fn edge_in(network: &Namespace, dir: &Path, variables: &[(&str, &str)]) -> Server {
+    let there = format!("{}:0", network.there());
+    let variables = [variables, &[("TOLLGATE__HTTP__LISTEN", &there)]].concat();
+    Server::start_in(network, dir, &["edge"], &variables)
 }
