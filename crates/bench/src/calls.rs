@@ -128,7 +128,7 @@ impl Door {
 }
 
 impl HttpRequest {
-    fn to_request(&self, host: &HeaderValue) -> Request<Full<Bytes>> {
+    pub(crate) fn to_request(&self, host: &HeaderValue) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = hyper::Uri::from_static(self.path);

@@ -4,16 +4,21 @@
 //! - [`plan`]: what is measured, in which order.
 //! - [`shape`]: starts the server in its three shapes, and the baselines, as processes of their own.
 //! - [`set_up`]: makes the user, the keys and the service key through the public API.
+//! - [`cache`]: the same with the coherent cache and without it.
+//! - [`revocation`], [`hammer`]: how long a revoke takes, and that nothing is accepted after it.
 //! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
 //!
 //! Load goes to loopback, or to the address that `against` names, and every run ends by itself.
 
 mod baseline;
+mod cache;
 mod calls;
+mod hammer;
 mod http;
 mod load;
 mod plan;
 mod report;
+mod revocation;
 mod set_up;
 mod shape;
 
@@ -22,7 +27,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::shape::Shape;
+use crate::{revocation::Case, shape::Shape};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,6 +58,38 @@ enum Command {
         log: String,
         #[command(flatten)]
         measure: Measure,
+    },
+    /// Compare each shape with the same without a cache, in turn
+    Cache {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// Which shapes; those with PostgreSQL and Redis use the servers of `TEST_DATABASE_URL` and `TEST_REDIS_URL`
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["sqlite", "postgres", "split"])]
+        shapes: Vec<Shape>,
+        /// What the server logs
+        #[arg(long, value_name = "FILTER", default_value = "warn")]
+        log: String,
+        #[command(flatten)]
+        measure: Measure,
+    },
+    /// Revoke keys that connections present to two edges all the time; fails if one is accepted afterwards
+    Revocation {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// What the revokes meet
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["well", "silent", "stopped"])]
+        cases: Vec<Case>,
+        /// Keys that are revoked in each case; a tenth of them where a replica is held still
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rounds: u32,
+        /// Connections that present the key, half of them to either edge
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
+        connections: u32,
+        /// What the server logs
+        #[arg(long, value_name = "FILTER", default_value = "error")]
+        log: String,
     },
     /// Measure a server that runs already
     Against {
@@ -105,6 +142,12 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Problem> {
     match command {
         Command::Run { tollgate, shapes, log, measure } => plan::run(&tollgate, &shapes, &log, measure).await,
+        Command::Cache { tollgate, shapes, log, measure } => {
+            cache::run(&tollgate, &shapes, &log, measure).await
+        }
+        Command::Revocation { tollgate, cases, rounds, connections, log } => {
+            revocation::run(&tollgate, &cases, &log, rounds, connections).await
+        }
         Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
         Command::Baseline => baseline::serve().await,
     }

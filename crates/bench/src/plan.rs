@@ -1,6 +1,10 @@
 //! What is measured, and in which order: every target once per round, so that a machine that slows down slows all alike.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     Measure, Problem,
@@ -23,14 +27,24 @@ pub(crate) async fn run(
     log: &str,
     measure: Measure,
 ) -> Result<(), Problem> {
-    let tollgate = tollgate.canonicalize().map_err(|error| format!("{}: {error}", tollgate.display()))?;
+    let tollgate = found(tollgate)?;
     let mut running = Vec::new();
     for shape in shapes {
         eprintln!("starting: {}", shape.title());
-        running.push((shape.title(), Running::start(*shape, &tollgate, log).await?));
+        running.push((shape.title(), Running::start(*shape, &tollgate, &[logging(log)]).await?));
     }
     let places: Vec<_> = running.iter().map(|(title, it)| (*title, it.http, it.gate)).collect();
     measured(&places, measure).await
+}
+
+/// Where the server's program is, wherever a process of it starts.
+pub(crate) fn found(tollgate: &Path) -> Result<PathBuf, Problem> {
+    tollgate.canonicalize().map_err(|error| format!("{}: {error}", tollgate.display()).into())
+}
+
+/// The setting of what the server logs.
+pub(crate) fn logging(log: &str) -> (&str, &str) {
+    ("TOLLGATE__LOG__FILTER", log)
 }
 
 /// Measures a server that somebody else runs.
@@ -56,11 +70,7 @@ async fn measured(
         targets.push((Target::new(title, "GET /v1/whoami/key", hello), prepared.whoami()?));
     }
     for (target, calls) in &targets {
-        eprintln!("warming up: {}", target.name());
-        let warm = load::closed(calls.callers(connections(measure)).await?, WARM_UP).await?;
-        if warm.counts.allowed == 0 {
-            return Err(format!("{}: no call was allowed: {:?}", target.name(), warm.counts).into());
-        }
+        warm_up(&target.name(), calls, measure).await?;
     }
     for round in 1..=measure.rounds {
         for (target, calls) in &mut targets {
@@ -73,6 +83,16 @@ async fn measured(
     Report::of(&targets, measure).print()
 }
 
+/// Fills caches and makes connections.
+pub(crate) async fn warm_up(name: &str, calls: &Calls, measure: Measure) -> Result<(), Problem> {
+    eprintln!("warming up: {name}");
+    let warm = load::closed(calls.callers(connections(measure)).await?, WARM_UP).await?;
+    if warm.counts.allowed == 0 {
+        return Err(format!("{name}: no call was allowed: {:?}", warm.counts).into());
+    }
+    Ok(())
+}
+
 async fn one_round(calls: &Calls, measure: Measure) -> Result<Round, Problem> {
     let length = Duration::from_secs(measure.seconds.into());
     let closed = load::closed(calls.callers(connections(measure)).await?, length).await?;
@@ -81,6 +101,6 @@ async fn one_round(calls: &Calls, measure: Measure) -> Result<Round, Problem> {
     Ok(Round { closed, rate, open })
 }
 
-fn connections(measure: Measure) -> usize {
+pub(crate) fn connections(measure: Measure) -> usize {
     measure.connections as usize
 }

@@ -163,14 +163,15 @@ fn merged<'a>(rounds: impl Iterator<Item = &'a Measured>) -> Measured {
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Of at least one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
 /// Microseconds as milliseconds.
-fn millis(micros: u64) -> String {
+pub(crate) fn millis(micros: u64) -> String {
     format!("{}.{:02}", micros / 1000, micros % 1000 / 10)
 }
 

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, request::Builder},
 };
 use serde_json::{Value, json};
 use tollgate_kernel::{Entropy, OsEntropy};
@@ -34,18 +34,10 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// A user with this many keys, and a service key that may ask about them.
     pub(crate) async fn new(http: SocketAddr, gate: SocketAddr, keys: u32) -> Result<Self, Problem> {
-        let mut api = Api { connection: Connection::new(http), host: http.to_string(), token: None };
-        let random = (&OsEntropy as &dyn Entropy).bytes::<8>();
-        let name = format!("{:016x}", u64::from_ne_bytes(random));
-        let login =
-            json!({"email": format!("bench-{name}@example.com"), "password": format!("a passphrase {name}")});
-        api.post("/v1/auth/signup", &login).await?;
-        api.token = Some(text(&api.post("/v1/auth/login", &login).await?, "access_token")?);
-        let limits = LIMITS.map(|name| json!({"name": name, "limit": 1024, "window_seconds": 1}));
+        let mut api = Api::of_a_new_user(http).await?;
         let mut made = Vec::new();
-        for number in 0..keys {
-            let key = json!({"name": format!("bench {number}"), "limits": limits});
-            made.push(text(&api.post("/v1/keys", &key).await?, "key")?);
+        for _ in 0..keys {
+            made.push(api.key().await?.key);
         }
         let service_key = json!({"name": "bench", "permissions": ["keys.verify"]});
         let service_key = text(&api.post("/v1/service-keys", &service_key).await?, "key")?;
@@ -68,12 +60,7 @@ impl Prepared {
 
     /// `GET /v1/whoami/key`, by each key.
     pub(crate) fn whoami(&self) -> Result<Calls, Problem> {
-        let request = |key: &String| {
-            let name = HeaderName::from_static("x-api-key");
-            let headers = HeaderMap::from_iter([(name, HeaderValue::try_from(key)?)]);
-            Ok(HttpRequest { method: Method::GET, path: "/v1/whoami/key", headers, body: Bytes::new() })
-        };
-        let requests = self.keys.iter().map(request).collect::<Result<_, Problem>>()?;
+        let requests = self.keys.iter().map(|key| whoami(key)).collect::<Result<_, _>>()?;
         Ok(Calls::Http { to: self.http, requests })
     }
 
@@ -82,6 +69,13 @@ impl Prepared {
         let authorization = Some(format!("Bearer {}", self.service_key).parse()?);
         Ok(Calls::Gate { to: self.gate, authorization, requests: questions(&self.keys) })
     }
+}
+
+/// `GET /v1/whoami/key`, by this key.
+pub(crate) fn whoami(key: &str) -> Result<HttpRequest, Problem> {
+    let name = HeaderName::from_static("x-api-key");
+    let headers = HeaderMap::from_iter([(name, HeaderValue::try_from(key)?)]);
+    Ok(HttpRequest { method: Method::GET, path: "/v1/whoami/key", headers, body: Bytes::new() })
 }
 
 /// `GET /` of the baseline.
@@ -106,20 +100,61 @@ fn text(answer: &Value, field: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-struct Api {
+/// Somebody who has signed up, at one server.
+pub(crate) struct Api {
     connection: Connection,
     host: String,
     token: Option<String>,
 }
 
+/// A key that was made.
+pub(crate) struct Key {
+    pub id: String,
+    pub key: String,
+}
+
 impl Api {
+    /// A new user.
+    pub(crate) async fn of_a_new_user(http: SocketAddr) -> Result<Self, Problem> {
+        let mut api = Self { connection: Connection::new(http), host: http.to_string(), token: None };
+        let random = (&OsEntropy as &dyn Entropy).bytes::<8>();
+        let name = format!("{:016x}", u64::from_ne_bytes(random));
+        let login =
+            json!({"email": format!("bench-{name}@example.com"), "password": format!("a passphrase {name}")});
+        api.post("/v1/auth/signup", &login).await?;
+        api.token = Some(text(&api.post("/v1/auth/login", &login).await?, "access_token")?);
+        Ok(api)
+    }
+
+    /// The same user at another server.
+    pub(crate) fn at(&self, http: SocketAddr) -> Self {
+        Self { connection: Connection::new(http), host: http.to_string(), token: self.token.clone() }
+    }
+
+    /// A new key with limits as wide as they can be.
+    pub(crate) async fn key(&mut self) -> Result<Key, Problem> {
+        let limits = LIMITS.map(|name| json!({"name": name, "limit": 1024, "window_seconds": 1}));
+        let made = self.post("/v1/keys", &json!({"name": "bench", "limits": limits})).await?;
+        Ok(Key { id: text(&made, "id")?, key: text(&made, "key")? })
+    }
+
+    /// Revokes a key, and gives what the server says of that.
+    pub(crate) async fn revoke(&mut self, key: &Key) -> Result<Value, Problem> {
+        let path = format!("/v1/keys/{}", key.id);
+        self.send(Request::delete(&path), &path, Bytes::new()).await
+    }
+
     async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Problem> {
-        let mut request =
-            Request::post(path).header(HOST, &self.host).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+        self.send(request, path, Bytes::from(body.to_string())).await
+    }
+
+    async fn send(&mut self, request: Builder, path: &str, body: Bytes) -> Result<Value, Problem> {
+        let mut request = request.header(HOST, &self.host);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let answer = self.connection.send(request.body(Full::new(Bytes::from(body.to_string())))?).await?;
+        let answer = self.connection.send(request.body(Full::new(body))?).await?;
         if !(200..300).contains(&answer.status) {
             let said = String::from_utf8_lossy(&answer.body);
             return Err(format!("{path} answered {}: {said}", answer.status).into());

@@ -1,5 +1,7 @@
 //! The processes that are measured: started on free ports of loopback, on stores of their own, ended on drop.
 
+mod doubled;
+
 use std::{collections::HashMap, net::SocketAddr, path::Path, process::Stdio};
 
 use tempfile::TempDir;
@@ -10,6 +12,7 @@ use tokio::{
 use tollgate_kernel::{Entropy, ExposeSecret, OsEntropy};
 use tollgate_testkit::{TestDatabase, TestRedis, env};
 
+pub(crate) use self::doubled::Doubled;
 use crate::Problem;
 
 /// In which form the server runs.
@@ -37,6 +40,8 @@ impl Shape {
 pub(crate) struct Running {
     pub http: SocketAddr,
     pub gate: SocketAddr,
+    /// Of the edge; the baseline has none.
+    pub admin: Option<SocketAddr>,
     // In the order of dropping: first the processes, then what they used.
     _processes: Vec<Process>,
     _stores: Option<Stores>,
@@ -45,31 +50,33 @@ pub(crate) struct Running {
 struct Stores {
     settings: Vec<(String, String)>,
     folder: TempDir,
-    _servers: Option<(TestDatabase, TestRedis)>,
+    servers: Option<(TestDatabase, TestRedis)>,
 }
 
 struct Process {
     /// By the first word of the lines that it printed: `http`, `gate`, `keys`…
     addresses: HashMap<String, SocketAddr>,
-    _child: Child,
+    child: Child,
 }
 
 impl Running {
-    /// Starts the server in this shape.
-    pub(crate) async fn start(shape: Shape, tollgate: &Path, log: &str) -> Result<Self, Problem> {
+    /// Starts the server in this shape, with these settings beside those that it needs.
+    pub(crate) async fn start(
+        shape: Shape,
+        tollgate: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Problem> {
         let mut stores = Stores::of(shape).await?;
-        stores.set("TOLLGATE__LOG__FILTER", log);
+        for (name, value) in settings {
+            stores.set(name, value);
+        }
         let mut processes = Vec::new();
         if shape == Shape::Split {
             stores.migrate(tollgate).await?;
-            for role in ["ratelimit", "identity", "keys", "edge"] {
-                let process = Process::start(stores.serve(tollgate, &[role])).await?;
-                if let Some(address) = process.addresses.get(role) {
-                    let name = format!("TOLLGATE__{}__URL", role.to_uppercase());
-                    stores.set(&name, &format!("http://{address}"));
-                }
-                processes.push(process);
+            for role in ["ratelimit", "identity", "keys"] {
+                processes.push(stores.role(tollgate, role).await?);
             }
+            processes.push(Process::start(stores.serve(tollgate, &["edge"])).await?);
         } else {
             processes.push(Process::start(stores.serve(tollgate, &[])).await?);
         }
@@ -86,7 +93,8 @@ impl Running {
     fn of(processes: Vec<Process>, stores: Option<Stores>) -> Result<Self, Problem> {
         let last = processes.last().ok_or("nothing was started")?;
         let (http, gate) = (last.address("http")?, last.address("gate")?);
-        Ok(Self { http, gate, _processes: processes, _stores: stores })
+        let admin = last.addresses.get("admin").copied();
+        Ok(Self { http, gate, admin, _processes: processes, _stores: stores })
     }
 }
 
@@ -96,7 +104,7 @@ impl Stores {
             Shape::Sqlite => None,
             Shape::Postgres | Shape::Split => Some(servers().await?),
         };
-        let mut stores = Self { settings: Vec::new(), folder: tempfile::tempdir()?, _servers: None };
+        let mut stores = Self { settings: Vec::new(), folder: tempfile::tempdir()?, servers: None };
         let data = stores.folder.path().join("data").display().to_string();
         stores.set("TOLLGATE__DATA_DIR", &data);
         if let Some((database, redis)) = &servers {
@@ -106,11 +114,24 @@ impl Stores {
             stores.set("TOLLGATE__RATELIMIT__REDIS_PREFIX", redis.prefix());
             stores.set("TOLLGATE__MASTER_KEY", &key.map(|byte| format!("{byte:02x}")).concat());
         }
-        Ok(Self { _servers: servers, ..stores })
+        Ok(Self { servers, ..stores })
     }
 
     fn set(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts a role that others reach.
+    async fn role(&mut self, tollgate: &Path, role: &str) -> Result<Process, Problem> {
+        let process = Process::start(self.serve(tollgate, &[role])).await?;
+        self.reach(role, process.address(role)?);
+        Ok(process)
+    }
+
+    /// Whoever starts from now on finds the role here.
+    fn reach(&mut self, role: &str, address: SocketAddr) {
+        self.settings.retain(|(name, _)| *name != url_of(role));
+        self.set(&url_of(role), &format!("http://{address}"));
     }
 
     /// A command of the server with these settings, and none of the caller's own.
@@ -136,6 +157,11 @@ impl Stores {
         }
         command
     }
+}
+
+/// The setting that says where a role is.
+fn url_of(role: &str) -> String {
+    format!("TOLLGATE__{}__URL", role.to_uppercase())
 }
 
 /// A database and a corner of Redis of this run's own.
@@ -165,7 +191,7 @@ impl Process {
         }
         // Goes on reading, so that the process never waits for somebody to read its log.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { addresses, _child: child })
+        Ok(Self { addresses, child })
     }
 
     fn address(&self, word: &str) -> Result<SocketAddr, Problem> {

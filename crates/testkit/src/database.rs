@@ -42,6 +42,11 @@ impl TestDatabase {
     pub fn url(&self) -> SecretString {
         self.url.clone().into()
     }
+
+    /// Carries out these statements; on PostgreSQL only.
+    pub async fn execute(&self, statements: &str) {
+        execute(&self.url, statements).await.expect("they can be carried out");
+    }
 }
 
 impl Drop for TestDatabase {
