@@ -116,3 +116,40 @@ impl Presenter {
         Some(timeout(TIMEOUT, answer).await.ok()?.ok()?.status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::{Router, http::StatusCode, routing::get};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An edge that believes every key until it is told that they are revoked, and one that does not listen to that.
+    async fn edge(revoked: Arc<AtomicBool>, listens: bool) -> SocketAddr {
+        let answer = move || async move {
+            let refused = listens && revoked.load(Ordering::SeqCst);
+            if refused { StatusCode::UNAUTHORIZED } else { StatusCode::OK }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let edge = axum::serve(listener, Router::new().route("/v1/whoami/key", get(answer)));
+        tokio::spawn(async { edge.await });
+        address
+    }
+
+    async fn late(second_listens: bool) -> u64 {
+        let revoked = Arc::new(AtomicBool::new(false));
+        let edges = [edge(revoked.clone(), true).await, edge(revoked.clone(), second_listens).await];
+        let hammer = Hammer::on(edges, "a-key", 4).await.expect("the key is believed");
+        revoked.store(true, Ordering::SeqCst);
+        hammer.end(Instant::now()).await.expect("it ends").late
+    }
+
+    #[tokio::test]
+    async fn every_call_that_is_believed_after_the_revoke_is_late() {
+        assert_eq!(late(true).await, 0);
+        assert_eq!(late(false).await, 2 * u64::from(AFTER), "on each of the second edge's two connections");
+    }
+}
