@@ -65,6 +65,7 @@ impl UserLimit {
             window_seconds: self.window_seconds,
             algorithm: Algorithm::SlidingWindow.into(),
             on_failure: OnFailure::Local.into(),
+            ..Limit::default()
         }
     }
 }

@@ -185,7 +185,7 @@ fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
         return Err(Fault::invalid("/cost", detail));
     }
     let subject = grant.key_id.to_string();
-    let charge = |limit: &Limit| Charge { limit: Some(limit.clone()), subject: subject.clone(), cost };
+    let charge = |limit: &Limit| Charge { limit: Some(limit.clone()), subject: subject.clone(), cost: cost.into() };
     Ok(grant.limits.iter().map(charge).collect())
 }
 

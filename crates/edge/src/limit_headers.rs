@@ -60,7 +60,14 @@ mod tests {
     use super::*;
 
     fn state(name: &str, remaining: u64, reset_us: u64) -> LimitState {
-        LimitState { name: name.into(), limit: 10, remaining, reset_us, window_seconds: 60 }
+        LimitState {
+            name: name.into(),
+            limit: 10,
+            remaining,
+            reset_us,
+            window_seconds: 60,
+            ..LimitState::default()
+        }
     }
 
     fn said(count: &CheckResponse) -> Vec<(String, String)> {

@@ -98,6 +98,7 @@ fn charge(name: &str, rate: Rate, subject: String) -> Charge {
         window_seconds: rate.window_seconds.get(),
         algorithm: Algorithm::SlidingWindow.into(),
         on_failure: OnFailure::Local.into(),
+        ..Limit::default()
     };
     Charge { limit: Some(limit), subject, cost: 1 }
 }

@@ -128,6 +128,7 @@ impl From<Limit> for wire::Limit {
             window_seconds: limit.window_seconds,
             algorithm: Algorithm::SlidingWindow.into(),
             on_failure: on_failure.into(),
+            ..Self::default()
         }
     }
 }

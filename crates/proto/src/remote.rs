@@ -120,6 +120,14 @@ same_trait!(Keys for KeysClient in keys {
 
 same_trait!(RateLimit for RateLimitClient in ratelimit {
     check(CheckRequest) -> CheckResponse;
+    check_batch(CheckBatchRequest) -> CheckBatchResponse;
+    reserve(ReserveRequest) -> CheckResponse;
+    settle(SettleRequest) -> SettleResponse;
+    refund(RefundRequest) -> SettleResponse;
+    reset(ResetRequest) -> ResetResponse;
+    put_override(PutOverrideRequest) -> PutOverrideResponse;
+    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
+    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
     drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
     ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
 });

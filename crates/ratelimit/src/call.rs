@@ -106,11 +106,12 @@ fn charge((position, charge): (usize, wire::Charge)) -> Result<Charge, Fault> {
         let detail = format!("must be 1 to {MAX_LIMIT}; larger limits are not supported yet");
         Fault::invalid(at("limit/limit"), detail)
     })?;
-    if charge.cost > units {
+    let cost = u32::try_from(charge.cost).unwrap_or(u32::MAX);
+    if cost > units {
         return Err(Fault::invalid(at("cost"), "must be at most the limit: such a call could never pass"));
     }
     let window = i64::from(limit.window_seconds) * 1_000_000;
-    let spec = Spec { limit: units, window, cost: charge.cost };
+    let spec = Spec { limit: units, window, cost };
     Ok(Charge { name: limit.name, subject: name(charge.subject, || at("subject"))?, spec, on_failure })
 }
 

@@ -81,6 +81,62 @@ impl RateLimit for RateLimitService {
     ) -> Result<Response<AckTalliesResponse>, Status> {
         self.forget_batch(&request.get_ref().batch_id).await.map(Response::new).map_err(to_status)
     }
+
+    async fn check_batch(
+        &self,
+        _: Request<tollgate_proto::ratelimit::CheckBatchRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::CheckBatchResponse>, Status> {
+        Err(Status::unimplemented("check_batch"))
+    }
+
+    async fn reserve(
+        &self,
+        _: Request<tollgate_proto::ratelimit::ReserveRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::CheckResponse>, Status> {
+        Err(Status::unimplemented("reserve"))
+    }
+
+    async fn settle(
+        &self,
+        _: Request<tollgate_proto::ratelimit::SettleRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
+        Err(Status::unimplemented("settle"))
+    }
+
+    async fn refund(
+        &self,
+        _: Request<tollgate_proto::ratelimit::RefundRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
+        Err(Status::unimplemented("refund"))
+    }
+
+    async fn reset(
+        &self,
+        _: Request<tollgate_proto::ratelimit::ResetRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::ResetResponse>, Status> {
+        Err(Status::unimplemented("reset"))
+    }
+
+    async fn put_override(
+        &self,
+        _: Request<tollgate_proto::ratelimit::PutOverrideRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::PutOverrideResponse>, Status> {
+        Err(Status::unimplemented("put_override"))
+    }
+
+    async fn delete_override(
+        &self,
+        _: Request<tollgate_proto::ratelimit::DeleteOverrideRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::DeleteOverrideResponse>, Status> {
+        Err(Status::unimplemented("delete_override"))
+    }
+
+    async fn list_overrides(
+        &self,
+        _: Request<tollgate_proto::ratelimit::ListOverridesRequest>,
+    ) -> Result<Response<tollgate_proto::ratelimit::ListOverridesResponse>, Status> {
+        Err(Status::unimplemented("list_overrides"))
+    }
 }
 
 impl std::fmt::Debug for RateLimitService {
@@ -115,5 +171,6 @@ fn limit_state((charge, outlook): (&Charge, &Outlook)) -> LimitState {
         remaining: outlook.remaining.into(),
         reset_us: outlook.reset.unsigned_abs(),
         window_seconds: u32::try_from(seconds).expect("a window is at most 400 days"),
+        ..LimitState::default()
     }
 }

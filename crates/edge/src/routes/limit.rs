@@ -62,6 +62,7 @@ impl From<Limit> for ratelimit::Limit {
             window_seconds: limit.window_seconds,
             algorithm: algorithm.into(),
             on_failure: on_failure.into(),
+            ..Self::default()
         }
     }
 }
@@ -69,9 +70,7 @@ impl From<Limit> for ratelimit::Limit {
 impl From<ratelimit::Limit> for Limit {
     fn from(limit: ratelimit::Limit) -> Self {
         let algorithm = match limit.algorithm() {
-            ratelimit::Algorithm::Unspecified | ratelimit::Algorithm::SlidingWindow => {
-                Algorithm::SlidingWindow
-            }
+            _ => Algorithm::SlidingWindow,
         };
         let on_failure = match limit.on_failure() {
             ratelimit::OnFailure::Unspecified | ratelimit::OnFailure::Local => OnFailure::Local,

@@ -82,6 +82,7 @@ impl FakeKeys {
                 window_seconds: 60,
                 algorithm: Algorithm::SlidingWindow.into(),
                 on_failure: OnFailure::Local.into(),
+                ..Limit::default()
             }],
             metadata_json: r#"{"customer":"4711"}"#.into(),
             enabled: true,
@@ -186,6 +187,8 @@ fake!(RateLimit for FakeRateLimit in ratelimit {
             remaining: if denied { 0 } else { limit.limit - 1 },
             reset_us: 59_000_001,
             window_seconds: limit.window_seconds,
+            exceeded: denied,
+            ..LimitState::default()
         };
         let limits: Vec<_> = request.charges.iter().filter_map(|it| it.limit.clone()).map(state).collect();
         let denied = denied && !limits.is_empty();
@@ -199,6 +202,14 @@ fake!(RateLimit for FakeRateLimit in ratelimit {
         }))
     }
 } absent {
+    check_batch(CheckBatchRequest) -> CheckBatchResponse;
+    reserve(ReserveRequest) -> CheckResponse;
+    settle(SettleRequest) -> SettleResponse;
+    refund(RefundRequest) -> SettleResponse;
+    reset(ResetRequest) -> ResetResponse;
+    put_override(PutOverrideRequest) -> PutOverrideResponse;
+    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
+    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
     drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
     ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
 });
