@@ -7,19 +7,21 @@ mod redis;
 
 use std::{error::Error, sync::Arc};
 
-use tollgate_kernel::{Clock, Entropy, Fault};
+use tollgate_kernel::{Clock, Code, Entropy, Fault};
 
 use crate::{
-    call::Call,
-    engine::{Denial, Outlook},
+    call::{Call, Key, PutOverride, Reset, Settle, Wrong},
+    engine::{Denial, Outlook, Override},
     settings::Store,
     tally::{Batch, BatchId},
 };
 
-use self::{fallback::Fallback, memory::Memory, redis::Redis};
+use self::{
+    fallback::Fallback,
+    memory::{Memory, Scope},
+    redis::Redis,
+};
 
-/// How long an accepted call is remembered by its request id, in microseconds.
-const REMEMBERED: i64 = 600_000_000;
 /// How much longer than it counts a state is kept, in microseconds, so that a clock that is turned back by less finds
 /// what it counted.
 const SLACK: i64 = 60_000_000;
@@ -34,11 +36,21 @@ pub(crate) struct Answer {
     pub(crate) degraded: bool,
 }
 
-/// Why a call was not decided.
+/// Why a call was not decided, or a change not made.
 #[derive(Debug)]
 pub(crate) enum Undecided {
     /// Its request id was accepted with other charges.
     Reused,
+    /// No call is remembered by that request id.
+    Unknown,
+    /// The call was settled otherwise.
+    Settled,
+    /// These are not costs of the call.
+    Wrong(Wrong),
+    /// The partition has as many overrides as it may have.
+    Crowded,
+    /// The process holds as much as it may.
+    Full,
     /// The store does not answer, or not as a store should.
     Gone(Box<dyn Error + Send + Sync>),
 }
@@ -58,10 +70,11 @@ impl Counter {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Fault> {
-        let memory = Memory::new(clock.clone(), entropy.clone());
+        let memory = |max_states| Memory::new(clock.clone(), entropy.clone(), max_states);
         Ok(match store {
-            Store::Memory => Self::Memory(memory),
-            Store::Redis { url, prefix, timeout, connect_timeout, retry_interval } => {
+            Store::Memory { max_states } => Self::Memory(memory(max_states)),
+            Store::Redis { url, prefix, timeout, connect_timeout, retry_interval, max_states } => {
+                let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
                 let redis = Redis::open(&url, prefix, pace, clock, entropy)?;
                 Self::Redis(Box::new(Fallback::new(redis, memory)))
@@ -72,9 +85,53 @@ impl Counter {
     /// Decides and counts one call.
     pub(crate) async fn check(&self, call: &Call) -> Result<Answer, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.check(call)?),
+            Self::Memory(memory) => Ok(memory.check(call, Scope::All)?),
             Self::Redis(fallback) => fallback.check(call).await,
         }
+    }
+
+    /// Gives back what a remembered call did not cost; and how much of each limit.
+    pub(crate) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Fault> {
+        match self {
+            Self::Memory(memory) => Ok(memory.settle(settle)?),
+            Self::Redis(fallback) => fallback.settle(settle).await,
+        }
+    }
+
+    /// Forgets what limits have counted.
+    pub(crate) async fn reset(&self, reset: &Reset) -> Result<(), Fault> {
+        match self {
+            Self::Memory(memory) => memory.reset(reset),
+            Self::Redis(fallback) => return fallback.reset(reset).await,
+        }
+        Ok(())
+    }
+
+    /// Puts a number in place of a limit's own.
+    pub(crate) async fn put_override(&self, put: &PutOverride) -> Result<(), Fault> {
+        match self {
+            Self::Memory(memory) => Ok(memory.put_override(put)?),
+            Self::Redis(fallback) => fallback.put_override(put).await,
+        }
+    }
+
+    /// Ends an override, if it is there.
+    pub(crate) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Fault> {
+        match self {
+            Self::Memory(memory) => memory.delete_override(partition, key),
+            Self::Redis(fallback) => return fallback.delete_override(partition, key).await,
+        }
+        Ok(())
+    }
+
+    /// The overrides of a partition that are in force, by name and subject.
+    pub(crate) async fn overrides(&self, partition: &str) -> Result<Vec<(Key, Override)>, Fault> {
+        let mut overrides = match self {
+            Self::Memory(memory) => memory.overrides(partition),
+            Self::Redis(fallback) => fallback.overrides(partition).await?,
+        };
+        overrides.sort_unstable_by(|(a, _), (b, _)| (a.name(), a.subject()).cmp(&(b.name(), b.subject())));
+        Ok(overrides)
     }
 
     /// The next batch of tallies.
@@ -103,12 +160,26 @@ impl Counter {
     }
 }
 
+impl From<Wrong> for Undecided {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
 impl From<Undecided> for Fault {
     fn from(undecided: Undecided) -> Self {
         match undecided {
-            Undecided::Reused => {
-                Self::invalid("/request_id", "was used for a call with other charges within ten minutes")
+            Undecided::Reused => Self::invalid(
+                "/request_id",
+                "was used for a call with other charges, which is still remembered",
+            ),
+            Undecided::Unknown => Self::not_found("remembered call"),
+            Undecided::Settled => Self::new(Code::Conflict, "The call was settled otherwise."),
+            Undecided::Wrong(wrong) => wrong.into(),
+            Undecided::Crowded => {
+                Self::new(Code::Conflict, "The partition has as many overrides as it may have.")
             }
+            Undecided::Full => Self::unavailable("as much is counted as ratelimit.memory_max_states allows"),
             Undecided::Gone(cause) => Self::unavailable(cause),
         }
     }

@@ -1,31 +1,72 @@
-//! The rules by which a call is decided: pure functions of limits, states and the time. `counter/memory.rs` applies them
-//! as they are; `counter/redis/check.lua` says them again for Redis, and a test proves the two equal.
+//! The rules by which a call is decided: pure functions of limits, states and the time. `counter/memory` applies them as
+//! they are; the scripts of `counter/redis` say them again for Redis, and a test proves the two equal.
 //!
-//! `sliding_window` in its exact form: the state of a limit of N is a ring of the accept times of its last units, N at
-//! most. A unit accepted at `t` counts in its window while `now < t + window`, so that with N units at one instant the
-//! next one passes exactly at `t + window`, and no window of that length ever holds more than N.
+//! One file per algorithm says how it counts: [`window`], [`bucket`], [`leases`], and [`calendar`] for the periods of a
+//! calendar. [`state`] is what is kept of a limit: how a call is accepted, and how it is given back.
 //!
-//! Times and durations are microseconds; times are counted from the Unix epoch.
+//! Times and durations are microseconds; times are counted from the Unix epoch. All of them, and all sums of units, stay
+//! below 2^53, because Redis counts in doubles.
 
-use std::collections::VecDeque;
+mod bucket;
+mod calendar;
+mod leases;
+mod state;
+mod window;
 
-/// The largest limit: how many accept times one state holds at most.
-pub(crate) const MAX_LIMIT: u32 = 1024;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    bucket::Bucket,
+    calendar::{Calendar, Period, Periods},
+    leases::{Lease, Leases},
+    state::{Counted, Given, Mark, State},
+    window::{Log, grain},
+};
+
+/// The largest number of a limit, and of a bucket's burst.
+pub(crate) const MAX_LIMIT: u64 = 1_000_000_000;
+/// The longest window, and the longest time in which an empty bucket fills: 400 days.
+pub(crate) const MAX_WINDOW: i64 = 34_560_000_000_000;
+
+/// Later than every time: what could never pass.
+const NEVER: i64 = (1 << 53) - 1;
 
 /// A limit, and what a call wants of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// Units per window, 1 to [`MAX_LIMIT`].
-    pub(crate) limit: u32,
-    /// The window's length.
-    pub(crate) window: i64,
+    pub(crate) algorithm: Algorithm,
+    /// The limit's own number, 1 to [`MAX_LIMIT`]; of a bucket, its burst.
+    pub(crate) limit: u64,
+    /// What stands in place of the number.
+    pub(crate) replaced: Option<Override>,
     /// The units wanted, at most `limit`. 0 asks whether one more would pass, and takes none.
-    pub(crate) cost: u32,
+    pub(crate) cost: u64,
+    /// Counted and reported, never enforced.
+    pub(crate) shadow: bool,
 }
 
-/// The accept times of the last units, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ring(VecDeque<i64>);
+/// How a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    /// Never more than the limit in any window of this length.
+    Window { window: i64 },
+    /// A bucket that is refilled by a unit per interval, 1 at least. `burst * interval` is at most [`MAX_WINDOW`].
+    Bucket { interval: i64 },
+    /// So many per period.
+    Calendar { periods: Periods },
+    /// So many leases at one time, each ending by itself after this long.
+    Concurrency { lease: i64 },
+}
+
+/// A number in place of a limit's own, for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Override {
+    /// 1 to [`MAX_LIMIT`].
+    pub(crate) limit: u64,
+    /// In force before this time.
+    pub(crate) until: i64,
+}
 
 /// Whether a call may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +75,14 @@ pub(crate) struct Decision {
     pub(crate) at: i64,
     /// What stands in the way, if anything does.
     pub(crate) denial: Option<Denial>,
+    /// One bit per limit, the first the lowest: it stood in the way by itself.
+    exceeded: u32,
 }
 
 /// What stands in the way of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// The position of the limit that makes the caller wait longest; of equals, the first.
+    /// The position of the enforced limit that makes the caller wait longest; of equals, the first.
     pub(crate) by: usize,
     /// How long until the same call passes, if nothing else is counted meanwhile.
     pub(crate) wait: i64,
@@ -48,139 +91,143 @@ pub(crate) struct Denial {
 /// How a limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outlook {
+    /// The number in force.
+    pub(crate) limit: u64,
     /// Units that would pass now.
-    pub(crate) remaining: u32,
+    pub(crate) remaining: u64,
     /// How long until all units would pass, if nothing more is counted.
     pub(crate) reset: i64,
+    /// The length of the present period of a calendar; of the others, 0.
+    pub(crate) period: i64,
+    /// It stood in the way of the call.
+    pub(crate) exceeded: bool,
 }
 
-/// Decides one call against all its limits. `states` are theirs, in the same order.
+/// The periods of a calendar limit do not reach to the time at which the call is to be decided, which is this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfBounds(pub(crate) i64);
+
+/// Decides one call against all its limits, 32 at most. `states` are theirs, in the same order; none: unused.
 ///
 /// Time never goes back: a call is decided at `now` or at the newest accept time in `states`, whichever is later. What is
 /// reported as a wait counts from `now`, because that is what the caller's clock says.
-pub(crate) fn decide(specs: &[Spec], states: &[&Ring], now: i64) -> Decision {
-    let at = states.iter().filter_map(|ring| ring.newest()).fold(now, i64::max);
-    let mut denial: Option<Denial> = None;
-    for (by, (spec, ring)) in specs.iter().zip(states).enumerate() {
-        let wait = ring.free_at(spec, at).map_or(0, |free| free - now);
-        if wait > denial.map_or(0, |denial| denial.wait) {
-            denial = Some(Denial { by, wait });
+pub(crate) fn decide(specs: &[Spec], states: &[Option<&State>], now: i64) -> Result<Decision, OutOfBounds> {
+    let at = states.iter().flatten().map(|state| state.newest).fold(now, i64::max);
+    let mut decision = Decision { at, denial: None, exceeded: 0 };
+    for (by, (spec, state)) in specs.iter().zip(states).enumerate() {
+        let passes = spec.passes_at(*state, at)?;
+        if passes == at {
+            continue;
+        }
+        decision.exceeded |= 1 << by;
+        let wait = passes - now;
+        if !spec.shadow && wait > decision.denial.map_or(0, |denial| denial.wait) {
+            decision.denial = Some(Denial { by, wait });
         }
     }
-    Decision { at, denial }
+    Ok(decision)
 }
 
-impl Ring {
-    /// No unit was accepted.
-    pub(crate) const EMPTY: &'static Self = &Self(VecDeque::new());
-
-    /// Accepts the cost of `spec` at a time that [`decide`] gave, and forgets what left the window.
-    pub(crate) fn take(&mut self, spec: &Spec, at: i64) {
-        self.0.drain(..self.gone(spec, at));
-        self.0.extend(std::iter::repeat_n(at, spec.cost as usize));
+impl Decision {
+    /// Whether the limit at this position stood in the way by itself.
+    pub(crate) fn exceeds(&self, position: usize) -> bool {
+        self.exceeded & (1 << position) != 0
     }
 
-    /// How the limit stands for a call that was decided `at` and came at `now`.
-    pub(crate) fn outlook(&self, spec: &Spec, at: i64, now: i64) -> Outlook {
-        let used = self.used(spec, at);
-        // More than the limit are in the window only if the limit was larger when they were accepted.
-        let remaining = spec.limit.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX));
-        let reset = self.newest().filter(|_| used > 0).map_or(0, |newest| newest + spec.window - now);
-        Outlook { remaining, reset }
+    /// Whether the limit at this position is charged: the call passes, wants something, and a limit that is only watched
+    /// did not stand in the way.
+    pub(crate) fn charges(&self, position: usize, spec: &Spec) -> bool {
+        self.denial.is_none() && spec.cost > 0 && !self.exceeds(position)
     }
 
-    /// When the last unit was accepted.
-    fn newest(&self) -> Option<i64> {
-        self.0.back().copied()
-    }
-
-    /// When the cost of `spec` will fit, if it does not now.
-    fn free_at(&self, spec: &Spec, at: i64) -> Option<i64> {
-        let wanted = spec.cost.max(1) as usize;
-        let (used, limit) = (self.used(spec, at), spec.limit as usize);
-        // The call fits once all but the newest `limit - wanted` units have left; this is the last of those that must.
-        let last = || self.0[self.0.len() + wanted - limit - 1];
-        (used + wanted > limit).then(|| last() + spec.window)
-    }
-
-    fn used(&self, spec: &Spec, at: i64) -> usize {
-        self.0.len() - self.gone(spec, at)
-    }
-
-    fn gone(&self, spec: &Spec, at: i64) -> usize {
-        self.0.partition_point(|accepted| accepted + spec.window <= at)
+    /// How the limit at this position stands: `state` is what it is after the call, and the call came at `now`.
+    pub(crate) fn outlook(&self, position: usize, spec: &Spec, state: Option<&State>, now: i64) -> Outlook {
+        let (at, limit) = (self.at, spec.limit_at(self.at));
+        let left = |used: u64| limit.saturating_sub(used);
+        let (remaining, reset) = match (spec.algorithm, state.map(|state| &state.counted)) {
+            (Algorithm::Window { window }, Some(Counted::Window(log))) => {
+                (left(log.used(window, at)), log.empty_at(window, at).map_or(0, |empty| empty - now))
+            }
+            (Algorithm::Bucket { interval }, Some(Counted::Bucket(bucket))) => {
+                (bucket.remaining(interval, limit, at), bucket.full_in(now))
+            }
+            (Algorithm::Calendar { periods }, Some(Counted::Calendar { used })) => {
+                let newest = state.map_or(i64::MIN, |state| state.newest);
+                match periods.around(at) {
+                    Some((start, end)) if newest >= start && *used > 0 => (left(*used), end - now),
+                    _ => (limit, 0),
+                }
+            }
+            (Algorithm::Concurrency { .. }, Some(Counted::Concurrency(leases))) => {
+                (left(leases.used(at)), leases.empty_at(at).map_or(0, |empty| empty - now))
+            }
+            _ => (limit, 0),
+        };
+        Outlook { limit, remaining, reset, period: spec.period(at), exceeded: self.exceeds(position) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WINDOW: i64 = 60_000_000;
-
-    fn spec(limit: u32, cost: u32) -> Spec {
-        Spec { limit, window: WINDOW, cost }
+impl Spec {
+    /// The number in force.
+    pub(crate) fn limit_at(&self, at: i64) -> u64 {
+        self.replaced.filter(|it| at < it.until).map_or(self.limit, |it| self.bounded(it.limit))
     }
 
-    fn ring(times: &[i64]) -> Ring {
-        Ring(times.iter().copied().collect())
+    /// The first time from `at` on at which the call passes this limit, if nothing else is counted meanwhile.
+    fn passes_at(&self, state: Option<&State>, at: i64) -> Result<i64, OutOfBounds> {
+        if let Some(replaced) = self.replaced.filter(|it| at < it.until) {
+            let soon = self.fits_at(state, self.bounded(replaced.limit), at)?;
+            if soon < replaced.until {
+                return Ok(soon);
+            }
+            // After that it is the limit's own number again.
+            return Ok(self.fits_at(state, self.limit, at)?.max(replaced.until));
+        }
+        self.fits_at(state, self.limit, at)
     }
 
-    #[test]
-    fn the_next_unit_passes_exactly_when_the_oldest_leaves() {
-        let full = ring(&[1000; 10]);
-        let denied = decide(&[spec(10, 1)], &[&full], 1000);
-        assert_eq!(denied.denial, Some(Denial { by: 0, wait: WINDOW }));
-        assert!(decide(&[spec(10, 1)], &[&full], 1000 + WINDOW - 1).denial.is_some());
-        assert!(decide(&[spec(10, 1)], &[&full], 1000 + WINDOW).denial.is_none());
+    /// As [`Spec::passes_at`], with this number in force for ever.
+    fn fits_at(&self, state: Option<&State>, limit: u64, at: i64) -> Result<i64, OutOfBounds> {
+        let wanted = self.cost.max(1);
+        let period = match self.algorithm {
+            Algorithm::Calendar { periods } => Some(periods.around(at).ok_or(OutOfBounds(at))?),
+            _ => None,
+        };
+        if wanted > limit {
+            return Ok(NEVER);
+        }
+        Ok(match (self.algorithm, state.map(|state| &state.counted), period) {
+            (Algorithm::Window { window }, Some(Counted::Window(log)), _) => {
+                log.fits_at(window, limit, wanted, at)
+            }
+            (Algorithm::Bucket { interval }, Some(Counted::Bucket(bucket)), _) => {
+                bucket.fits_at(interval, limit, wanted, at)
+            }
+            (_, Some(Counted::Calendar { used }), Some((start, end))) => {
+                let fits = state.is_none_or(|state| state.newest < start) || used + wanted <= limit;
+                if fits { at } else { end }
+            }
+            (Algorithm::Concurrency { .. }, Some(Counted::Concurrency(leases)), _) => {
+                leases.fits_at(limit, wanted, at)
+            }
+            // Nothing was counted, or by another algorithm.
+            _ => at,
+        })
     }
 
-    #[test]
-    fn the_limit_that_makes_wait_longest_is_named() {
-        let (early, late) = (ring(&[10]), ring(&[20]));
-        let decision = decide(&[spec(1, 1); 3], &[&early, &late, &late], 30);
-        assert_eq!(decision.denial, Some(Denial { by: 1, wait: 20 + WINDOW - 30 }));
+    /// An override's number as far as it goes: a bucket that would take longer than [`MAX_WINDOW`] to fill counts as the
+    /// largest that does not. The interval is unknown where the override is made.
+    fn bounded(&self, limit: u64) -> u64 {
+        match self.algorithm {
+            Algorithm::Bucket { interval } => limit.min((MAX_WINDOW / interval).unsigned_abs()),
+            _ => limit,
+        }
     }
 
-    #[test]
-    fn a_cost_waits_for_as_many_units_as_it_needs() {
-        let used = ring(&[10, 20, 30]);
-        assert_eq!(decide(&[spec(5, 2)], &[&used], 30).denial, None);
-        let denial = decide(&[spec(5, 4)], &[&used], 30).denial;
-        assert_eq!(denial, Some(Denial { by: 0, wait: 20 + WINDOW - 30 }));
-    }
-
-    #[test]
-    fn a_cost_of_nothing_asks_for_one_and_takes_none() {
-        let mut state = ring(&[10]);
-        assert!(decide(&[spec(1, 0)], &[&state], 11).denial.is_some());
-        assert!(decide(&[spec(2, 0)], &[&state], 11).denial.is_none());
-        state.take(&spec(2, 0), 11);
-        assert_eq!(state, ring(&[10]));
-    }
-
-    #[test]
-    fn time_does_not_go_back() {
-        let state = ring(&[100]);
-        let decision = decide(&[spec(2, 1)], &[&state], 40);
-        assert_eq!(decision, Decision { at: 100, denial: None });
-        // The wait counts from the caller's clock: it must pass 100 + WINDOW before the unit has left.
-        assert_eq!(decide(&[spec(1, 1)], &[&state], 40).denial, Some(Denial { by: 0, wait: WINDOW + 60 }));
-    }
-
-    #[test]
-    fn a_limit_that_shrank_still_counts_what_it_let_pass() {
-        let state = ring(&[10, 20, 30]);
-        let outlook = state.outlook(&spec(2, 1), 30, 30);
-        assert_eq!(outlook, Outlook { remaining: 0, reset: WINDOW });
-        let denial = decide(&[spec(2, 1)], &[&state], 30).denial;
-        assert_eq!(denial, Some(Denial { by: 0, wait: 20 + WINDOW - 30 }));
-    }
-
-    #[test]
-    fn the_outlook_of_an_unused_limit_is_bright() {
-        let bright = Outlook { remaining: 3, reset: 0 };
-        assert_eq!(Ring::EMPTY.outlook(&spec(3, 1), 5, 5), bright);
-        assert_eq!(ring(&[5]).outlook(&spec(3, 1), 5 + WINDOW, 5 + WINDOW), bright);
+    fn period(&self, at: i64) -> i64 {
+        match self.algorithm {
+            Algorithm::Calendar { periods } => periods.around(at).map_or(0, |(start, end)| end - start),
+            _ => 0,
+        }
     }
 }

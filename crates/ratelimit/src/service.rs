@@ -1,4 +1,6 @@
-//! The service: what comes over the wire, parsed, decided, and answered.
+//! The service: what comes over the wire, parsed, decided, and answered ([`answers`]).
+
+mod answers;
 
 use std::sync::Arc;
 
@@ -8,16 +10,18 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DrainTalliesRequest,
-        DrainTalliesResponse, LimitState,
+        AckTalliesRequest, AckTalliesResponse, CheckBatchRequest, CheckBatchResponse, CheckRequest,
+        CheckResponse, DeleteOverrideRequest, DeleteOverrideResponse, DrainTalliesRequest,
+        DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, PutOverrideRequest,
+        PutOverrideResponse, RefundRequest, ReserveRequest, ResetRequest, ResetResponse, SettleRequest,
+        SettleResponse,
     },
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
-    call::{Call, Charge},
-    counter::{Answer, Counter},
-    engine::Outlook,
+    call::{self, Call, PutOverride, Reset, Settle},
+    counter::Counter,
     settings::Settings,
     tally::BatchId,
 };
@@ -25,6 +29,7 @@ use crate::{
 /// The ratelimit role.
 pub struct RateLimitService {
     counter: Counter,
+    clock: Arc<dyn Clock>,
 }
 
 impl RateLimitService {
@@ -34,7 +39,7 @@ impl RateLimitService {
     /// # Errors
     /// A Redis address that cannot be understood.
     pub fn open(settings: Settings, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Fault> {
-        Ok(Self { counter: Counter::open(settings.store, clock, entropy)? })
+        Ok(Self { counter: Counter::open(settings.store, clock.clone(), entropy)?, clock })
     }
 
     /// Whether the store answers.
@@ -42,12 +47,52 @@ impl RateLimitService {
         self.counter.ping().await
     }
 
-    async fn decide(&self, request: CheckRequest) -> Result<CheckResponse, Fault> {
-        let call = Call::try_from(request)?;
+    async fn decide(&self, call: Call) -> Result<CheckResponse, Fault> {
         let answer = self.counter.check(&call).await?;
-        metrics::counter!("tollgate_ratelimit_checks_total", "outcome" => outcome(&call, &answer))
-            .increment(1);
-        Ok(response(&call, &answer))
+        answers::measure(&call, &answer);
+        Ok(answers::response(&call, &answer))
+    }
+
+    async fn decide_each(&self, request: CheckBatchRequest) -> Result<CheckBatchResponse, Fault> {
+        let calls = Call::batch(request)?;
+        let mut outcomes = Vec::with_capacity(calls.len());
+        // One after the other, because a later one may depend on what an earlier one was charged.
+        for call in calls {
+            let decided = match call {
+                Ok(call) => self.decide(call).await,
+                Err(fault) => Err(fault),
+            };
+            outcomes.push(answers::outcome(decided));
+        }
+        Ok(CheckBatchResponse { outcomes })
+    }
+
+    async fn give_back(&self, settle: Result<Settle, Fault>) -> Result<Response<SettleResponse>, Status> {
+        let settled = async { self.counter.settle(&settle?).await };
+        let returned = settled.await.map_err(to_status)?;
+        Ok(Response::new(SettleResponse { returned }))
+    }
+
+    async fn forget(&self, request: ResetRequest) -> Result<ResetResponse, Fault> {
+        self.counter.reset(&Reset::try_from(request)?).await?;
+        Ok(ResetResponse {})
+    }
+
+    async fn replace(&self, request: PutOverrideRequest) -> Result<PutOverrideResponse, Fault> {
+        let put = PutOverride::parse(request, self.clock.now())?;
+        self.counter.put_override(&put).await?;
+        Ok(PutOverrideResponse {})
+    }
+
+    async fn restore(&self, request: DeleteOverrideRequest) -> Result<DeleteOverrideResponse, Fault> {
+        let (partition, key) = call::ended(request)?;
+        self.counter.delete_override(&partition, &key).await?;
+        Ok(DeleteOverrideResponse {})
+    }
+
+    async fn list(&self, request: ListOverridesRequest) -> Result<ListOverridesResponse, Fault> {
+        let overrides = self.counter.overrides(&call::partition(request.partition)?).await?;
+        Ok(answers::overrides(&overrides))
     }
 
     async fn next_batch(&self) -> Result<DrainTalliesResponse, Fault> {
@@ -62,115 +107,70 @@ impl RateLimitService {
     }
 }
 
+/// What every method answers with.
+type Answered<T> = Result<Response<T>, Status>;
+
+fn answered<T>(outcome: Result<T, Fault>) -> Answered<T> {
+    outcome.map(Response::new).map_err(to_status)
+}
+
 #[async_trait]
 impl RateLimit for RateLimitService {
-    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        self.decide(request.into_inner()).await.map(Response::new).map_err(to_status)
+    async fn check(&self, request: Request<CheckRequest>) -> Answered<CheckResponse> {
+        let call = Call::try_from(request.into_inner()).map_err(to_status)?;
+        answered(self.decide(call).await)
     }
 
-    async fn drain_tallies(
-        &self,
-        _: Request<DrainTalliesRequest>,
-    ) -> Result<Response<DrainTalliesResponse>, Status> {
-        self.next_batch().await.map(Response::new).map_err(to_status)
+    async fn check_batch(&self, request: Request<CheckBatchRequest>) -> Answered<CheckBatchResponse> {
+        answered(self.decide_each(request.into_inner()).await)
     }
 
-    async fn ack_tallies(
-        &self,
-        request: Request<AckTalliesRequest>,
-    ) -> Result<Response<AckTalliesResponse>, Status> {
-        self.forget_batch(&request.get_ref().batch_id).await.map(Response::new).map_err(to_status)
+    async fn reserve(&self, request: Request<ReserveRequest>) -> Answered<CheckResponse> {
+        let call = Call::try_from(request.into_inner()).map_err(to_status)?;
+        answered(self.decide(call).await)
     }
 
-    async fn check_batch(
-        &self,
-        _: Request<tollgate_proto::ratelimit::CheckBatchRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckBatchResponse>, Status> {
-        Err(Status::unimplemented("check_batch"))
+    async fn settle(&self, request: Request<SettleRequest>) -> Answered<SettleResponse> {
+        self.give_back(request.into_inner().try_into()).await
     }
 
-    async fn reserve(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ReserveRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckResponse>, Status> {
-        Err(Status::unimplemented("reserve"))
+    async fn refund(&self, request: Request<RefundRequest>) -> Answered<SettleResponse> {
+        self.give_back(request.into_inner().try_into()).await
     }
 
-    async fn settle(
-        &self,
-        _: Request<tollgate_proto::ratelimit::SettleRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("settle"))
+    async fn reset(&self, request: Request<ResetRequest>) -> Answered<ResetResponse> {
+        answered(self.forget(request.into_inner()).await)
     }
 
-    async fn refund(
-        &self,
-        _: Request<tollgate_proto::ratelimit::RefundRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("refund"))
-    }
-
-    async fn reset(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ResetRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ResetResponse>, Status> {
-        Err(Status::unimplemented("reset"))
-    }
-
-    async fn put_override(
-        &self,
-        _: Request<tollgate_proto::ratelimit::PutOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::PutOverrideResponse>, Status> {
-        Err(Status::unimplemented("put_override"))
+    async fn put_override(&self, request: Request<PutOverrideRequest>) -> Answered<PutOverrideResponse> {
+        answered(self.replace(request.into_inner()).await)
     }
 
     async fn delete_override(
         &self,
-        _: Request<tollgate_proto::ratelimit::DeleteOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::DeleteOverrideResponse>, Status> {
-        Err(Status::unimplemented("delete_override"))
+        request: Request<DeleteOverrideRequest>,
+    ) -> Answered<DeleteOverrideResponse> {
+        answered(self.restore(request.into_inner()).await)
     }
 
     async fn list_overrides(
         &self,
-        _: Request<tollgate_proto::ratelimit::ListOverridesRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ListOverridesResponse>, Status> {
-        Err(Status::unimplemented("list_overrides"))
+        request: Request<ListOverridesRequest>,
+    ) -> Answered<ListOverridesResponse> {
+        answered(self.list(request.into_inner()).await)
+    }
+
+    async fn drain_tallies(&self, _: Request<DrainTalliesRequest>) -> Answered<DrainTalliesResponse> {
+        answered(self.next_batch().await)
+    }
+
+    async fn ack_tallies(&self, request: Request<AckTalliesRequest>) -> Answered<AckTalliesResponse> {
+        answered(self.forget_batch(&request.get_ref().batch_id).await)
     }
 }
 
 impl std::fmt::Debug for RateLimitService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RateLimitService").finish_non_exhaustive()
-    }
-}
-
-fn outcome(call: &Call, answer: &Answer) -> &'static str {
-    match (call.peek, answer.denial) {
-        (true, _) => "peeked",
-        (false, None) => "allowed",
-        (false, Some(_)) => "denied",
-    }
-}
-
-fn response(call: &Call, answer: &Answer) -> CheckResponse {
-    CheckResponse {
-        allowed: answer.denial.is_none(),
-        denied_by: answer.denial.map(|denial| call.charges[denial.by].name.clone()),
-        retry_after_us: answer.denial.map_or(0, |denial| denial.wait.unsigned_abs()),
-        limits: call.charges.iter().zip(&answer.outlooks).map(limit_state).collect(),
-        degraded: answer.degraded,
-    }
-}
-
-fn limit_state((charge, outlook): (&Charge, &Outlook)) -> LimitState {
-    let seconds = charge.spec.window / 1_000_000;
-    LimitState {
-        name: charge.name.clone(),
-        limit: charge.spec.limit.into(),
-        remaining: outlook.remaining.into(),
-        reset_us: outlook.reset.unsigned_abs(),
-        window_seconds: u32::try_from(seconds).expect("a window is at most 400 days"),
-        ..LimitState::default()
     }
 }

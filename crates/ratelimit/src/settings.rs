@@ -23,6 +23,10 @@ pub struct Config {
     /// Milliseconds, 10 to 60 000: the pause between attempts to reach a Redis that is gone. Default 250.
     #[serde(deserialize_with = "millis::<_, 10, 60_000>")]
     pub redis_retry_interval_ms: u64,
+    /// How many states, remembered calls and overrides this process holds, 1000 to 100 000 000; a state with many entries
+    /// counts once more for every 64 of them. Beyond it, calls that need one more are not decided. Default 1 000 000.
+    #[serde(deserialize_with = "max_states")]
+    pub memory_max_states: usize,
 }
 
 impl Default for Config {
@@ -32,6 +36,7 @@ impl Default for Config {
             redis_timeout_ms: 25,
             redis_connect_timeout_ms: 250,
             redis_retry_interval_ms: 250,
+            memory_max_states: 1_000_000,
         }
     }
 }
@@ -39,12 +44,14 @@ impl Default for Config {
 impl Config {
     /// The settings of a role that counts in this Redis, or in its own process if there is none.
     pub fn settings(&self, redis: Option<SecretString>) -> Settings {
-        let store = redis.map_or(Store::Memory, |url| Store::Redis {
+        let max_states = self.memory_max_states;
+        let store = redis.map_or(Store::Memory { max_states }, |url| Store::Redis {
             url,
             prefix: self.redis_prefix.clone(),
             timeout: Duration::from_millis(self.redis_timeout_ms),
             connect_timeout: Duration::from_millis(self.redis_connect_timeout_ms),
             retry_interval: Duration::from_millis(self.redis_retry_interval_ms),
+            max_states,
         });
         Settings { store }
     }
@@ -61,7 +68,10 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum Store {
     /// In this process: for one process, and gone when it ends.
-    Memory,
+    Memory {
+        /// How many states, remembered calls and overrides are held at most.
+        max_states: usize,
+    },
     /// In Redis 6 or later, or what speaks like it.
     Redis {
         /// `redis://[user:password@]host:port[/database]`
@@ -74,6 +84,8 @@ pub enum Store {
         connect_timeout: Duration,
         /// The pause between attempts to reach a Redis that is gone.
         retry_interval: Duration,
+        /// How many states and remembered calls this process holds at most while Redis is gone.
+        max_states: usize,
     },
 }
 
@@ -83,6 +95,14 @@ fn millis<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(from: D) ->
         return Ok(millis);
     }
     Err(D::Error::custom(format_args!("must be {MIN} to {MAX} milliseconds")))
+}
+
+fn max_states<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let max_states = usize::deserialize(from)?;
+    if (1000..=100_000_000).contains(&max_states) {
+        return Ok(max_states);
+    }
+    Err(D::Error::custom("must be 1000 to 100000000"))
 }
 
 /// A brace would end or begin the hash tag that keeps a partition in one slot of a Redis Cluster.
@@ -113,6 +133,7 @@ mod tests {
         for (text, why) in [
             (r#"{"redis_timeout_ms": 0}"#, "must be 1 to 10000 milliseconds"),
             (r#"{"redis_retry_interval_ms": 9}"#, "must be 10 to 60000 milliseconds"),
+            (r#"{"memory_max_states": 999}"#, "must be 1000 to 100000000"),
             (r#"{"redis_prefix": "a{b}"}"#, "without braces"),
             (r#"{"redis_prefix": ""}"#, "must be 1 to 64"),
             (r#"{"redis_pool": 3}"#, "unknown field"),

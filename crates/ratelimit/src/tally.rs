@@ -6,8 +6,10 @@ use chrono::DateTime;
 use tollgate_kernel::{Entropy, Fault};
 use tollgate_proto::{ratelimit as wire, time::to_wire};
 
-/// How a denied call is counted, whatever code it would have had.
-pub(crate) const DENIED: &str = "RATE_LIMITED";
+/// How a call is counted that a limit denied, whatever code it would have had.
+pub(crate) const RATE_LIMITED: &str = "RATE_LIMITED";
+/// The same, if that limit is a calendar's.
+pub(crate) const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
 /// Most rows in one batch; a tally with more is drained in several.
 pub(crate) const MAX_ROWS: usize = 5000;
 

@@ -13,10 +13,14 @@ use std::{
 use tokio::time::Instant;
 use tollgate_kernel::Fault;
 
-use super::{Answer, Undecided, memory::Memory, redis::Redis};
+use super::{
+    Answer, Undecided,
+    memory::{Memory, Scope},
+    redis::Redis,
+};
 use crate::{
-    call::{Call, OnFailure},
-    engine::Outlook,
+    call::{Call, Key, OnFailure, PutOverride, Reset, Settle},
+    engine::Override,
     tally::{Batch, BatchId},
 };
 
@@ -41,8 +45,46 @@ impl Fallback {
         match self.redis.check(call).await {
             Ok(answer) => Ok(answer),
             Err(Undecided::Gone(cause)) => self.check_without(call, cause),
-            Err(reused @ Undecided::Reused) => Err(reused.into()),
+            Err(undecided) => Err(undecided.into()),
         }
+    }
+
+    /// Gives back what a remembered call did not cost, wherever it was counted: a call that was retried as Redis went
+    /// away, or came back, is remembered in both.
+    pub(super) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Fault> {
+        let there = self.redis.settle(settle).await;
+        match there {
+            Ok(_) | Err(Undecided::Unknown | Undecided::Gone(_)) => {}
+            Err(undecided) => return Err(undecided.into()),
+        }
+        Ok(match (there, self.local.settle(settle)) {
+            (Ok(returned), _) | (Err(_), Ok(returned)) => returned,
+            // Here it is unknown, too, and whether it is known there nobody can say now.
+            (Err(gone @ Undecided::Gone(_)), Err(Undecided::Unknown)) => return Err(gone.into()),
+            (Err(_), Err(undecided)) => return Err(undecided.into()),
+        })
+    }
+
+    /// Forgets what limits have counted, in both.
+    pub(super) async fn reset(&self, reset: &Reset) -> Result<(), Fault> {
+        self.redis.reset(reset).await?;
+        self.local.reset(reset);
+        Ok(())
+    }
+
+    /// Puts a number in place of a limit's own. It is in Redis only: in its absence the limit's own number counts.
+    pub(super) async fn put_override(&self, put: &PutOverride) -> Result<(), Fault> {
+        Ok(self.redis.put_override(put).await?)
+    }
+
+    /// Ends an override, if it is there.
+    pub(super) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Fault> {
+        Ok(self.redis.delete_override(partition, key).await?)
+    }
+
+    /// The overrides of a partition that are in force, in no order.
+    pub(super) async fn overrides(&self, partition: &str) -> Result<Vec<(Key, Override)>, Fault> {
+        Ok(self.redis.overrides(partition).await?)
     }
 
     /// The next batch of tallies: first of what was counted here, which needs no Redis.
@@ -70,11 +112,10 @@ impl Fallback {
     fn check_without(&self, call: &Call, cause: Box<dyn Error + Send + Sync>) -> Result<Answer, Fault> {
         metrics::counter!("tollgate_ratelimit_degraded_total").increment(1);
         self.report(&*cause);
-        if call.charges.iter().any(|charge| charge.on_failure == OnFailure::Deny) {
+        if call.charges.iter().any(|charge| charge.without_store() == OnFailure::Deny) {
             return Err(Undecided::Gone(cause).into());
         }
-        let decided = self.local.check(&only_local(call))?;
-        Ok(with_the_others(decided, call))
+        Ok(self.local.check(call, Scope::Local)?)
     }
 
     /// One line for many calls, with the cause of the first.
@@ -86,25 +127,4 @@ impl Fallback {
             tracing::warn!(%cause, source, "calls are decided without Redis, each limit by its failure policy");
         }
     }
-}
-
-/// The call, of its limits only those that are decided here.
-fn only_local(call: &Call) -> Call {
-    let mut call = call.clone();
-    call.charges.retain(|charge| charge.on_failure == OnFailure::Local);
-    call
-}
-
-/// The answer of the local limits, put back into the order of the whole call. A limit that lets everything pass is
-/// reported as unused.
-fn with_the_others(decided: Answer, call: &Call) -> Answer {
-    let is_local = |position: &usize| call.charges[*position].on_failure == OnFailure::Local;
-    let locals: Vec<_> = (0..call.charges.len()).filter(is_local).collect();
-    let mut outlooks: Vec<_> =
-        call.charges.iter().map(|charge| Outlook { remaining: charge.spec.limit, reset: 0 }).collect();
-    for (position, outlook) in locals.iter().zip(decided.outlooks) {
-        outlooks[*position] = outlook;
-    }
-    let denial = decided.denial.map(|denial| crate::engine::Denial { by: locals[denial.by], ..denial });
-    Answer { denial, outlooks, degraded: !call.charges.is_empty() }
 }

@@ -1,11 +1,15 @@
 //! Counting in this process: shards by partition, each under one lock, so that all limits of a call and its tally are
 //! decided and counted in one step.
 //!
-//! Memory is bounded by what is live: a state is forgotten once all its units have left their window, a request id after
-//! its ten minutes, both by the calls that follow ([`expiry`]). Nothing live is ever evicted. A tally stays until it is
-//! drained.
+//! Memory is bounded by what is live: a state is forgotten once it cannot matter any more, what is remembered of a call
+//! after its time, an override after its end, all by the calls that follow ([`expiry`]). Nothing live is ever evicted, since
+//! that would let more pass than a limit says: when there is no room ([`room`]), calls that need some are not decided. A
+//! tally stays until it is drained.
 
 mod expiry;
+mod partition;
+mod record;
+mod room;
 mod shard;
 
 use std::{
@@ -19,11 +23,12 @@ use tollgate_kernel::{Clock, Entropy};
 
 use super::{Answer, Undecided};
 use crate::{
-    call::Call,
+    call::{Call, Key, OnFailure, PutOverride, Reset, Settle},
+    engine::Override,
     tally::{Batch, BatchId},
 };
 
-use self::shard::Shard;
+use self::{room::Room, shard::Shard};
 
 /// Enough that threads seldom meet on one lock.
 const SHARDS: usize = 64;
@@ -34,7 +39,19 @@ pub(crate) struct Memory {
     entropy: Arc<dyn Entropy>,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
+    room: Room,
     drain: Mutex<Drain>,
+}
+
+/// Which limits of a call are counted here. The others let everything pass, and are reported as unused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All: this is the store.
+    All,
+    /// Those that are counted in the process while their store is gone.
+    Local,
+    /// None.
+    Nothing,
 }
 
 /// Where the draining of the tallies stands.
@@ -47,19 +64,55 @@ struct Drain {
 }
 
 impl Memory {
-    /// A counter that has counted nothing.
-    pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    /// A counter that has counted nothing, with room for so many states, remembered calls and overrides.
+    pub(crate) fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, max_states: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { clock, entropy, hasher: RandomState::new(), shards, drain: Mutex::default() }
+        let room = Room::new(max_states);
+        Self { clock, entropy, hasher: RandomState::new(), shards, room, drain: Mutex::default() }
     }
 
     /// Decides and counts one call.
-    pub(crate) fn check(&self, call: &Call) -> Result<Answer, Undecided> {
-        let mut shard = self.shard(&call.partition);
-        // Read under the lock, so that calls are decided in the order of their times.
-        let now = self.clock.now().timestamp_micros();
-        shard.forget_expired(now, call.charges.len() + 1);
-        if call.peek { Ok(shard.peek(call, now)) } else { shard.check(call, now) }
+    pub(crate) fn check(&self, call: &Call, scope: Scope) -> Result<Answer, Undecided> {
+        match self.attempt(call, scope) {
+            Err(Undecided::Full) => {}
+            decided => return decided,
+        }
+        // Some of what takes the room may have expired in shards that no call came to since.
+        self.forget_expired();
+        match self.attempt(call, scope) {
+            Err(Undecided::Full) => self.without_room(call),
+            decided => decided,
+        }
+    }
+
+    /// Gives back what a remembered call did not cost; and how much of each limit.
+    pub(crate) fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Undecided> {
+        let mut shard = self.shard(&settle.partition);
+        shard.settle(settle, self.now(), &self.room)
+    }
+
+    /// Forgets what limits have counted.
+    pub(crate) fn reset(&self, reset: &Reset) {
+        let mut shard = self.shard(&reset.partition);
+        shard.reset(reset, self.now(), &self.room);
+    }
+
+    /// Puts a number in place of a limit's own.
+    pub(crate) fn put_override(&self, put: &PutOverride) -> Result<(), Undecided> {
+        let mut shard = self.shard(&put.partition);
+        shard.put_override(put, self.now(), &self.room)
+    }
+
+    /// Ends an override, if it is there.
+    pub(crate) fn delete_override(&self, partition: &str, key: &Key) {
+        let mut shard = self.shard(partition);
+        shard.delete_override(partition, key, self.now(), &self.room);
+    }
+
+    /// The overrides of a partition that are in force, in no order.
+    pub(crate) fn overrides(&self, partition: &str) -> Vec<(Key, Override)> {
+        let shard = self.shard(partition);
+        shard.overrides(partition, self.now())
     }
 
     /// The next batch of tallies: the same until it is acknowledged.
@@ -74,6 +127,40 @@ impl Memory {
     /// Forgets a batch.
     pub(crate) fn acknowledge(&self, id: &BatchId) {
         lock(&self.drain).pending.take_if(|batch| batch.id == *id);
+    }
+
+    fn attempt(&self, call: &Call, scope: Scope) -> Result<Answer, Undecided> {
+        let mut shard = self.shard(&call.partition);
+        // Read under the lock, so that calls are decided in the order of their times.
+        let now = self.now();
+        // Twice as many as a call can add at most, so that what is forgotten keeps up with what comes.
+        shard.forget_expired(now, 2 * (call.charges.len() + 1), &self.room);
+        if call.peek { shard.peek(call, scope, now) } else { shard.check(call, scope, now, &self.room) }
+    }
+
+    fn forget_expired(&self) {
+        let now = self.now();
+        for shard in &self.shards {
+            lock(shard).forget_expired(now, usize::MAX, &self.room);
+        }
+    }
+
+    /// Without room it is as if the store were gone, and nothing can be counted in its place.
+    fn without_room(&self, call: &Call) -> Result<Answer, Undecided> {
+        metrics::counter!("tollgate_ratelimit_full_total").increment(1);
+        let passes = |charge: &crate::call::Charge| charge.shadow || charge.on_failure == OnFailure::Allow;
+        if !call.charges.iter().all(passes) {
+            return Err(Undecided::Full);
+        }
+        let mut shard = self.shard(&call.partition);
+        let now = self.now();
+        let answer = shard.peek(call, Scope::Nothing, now)?;
+        shard.count(call, &answer, now);
+        Ok(answer)
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().timestamp_micros()
     }
 
     fn next_batch(&self, turn: &mut VecDeque<Arc<str>>) -> Option<Batch> {

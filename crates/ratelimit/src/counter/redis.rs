@@ -19,9 +19,9 @@ use tollgate_kernel::{Clock, Code, Entropy, ExposeSecret, Fault, SecretString};
 
 use super::{Answer, Undecided};
 use crate::{
-    call::Call,
-    engine::{Denial, Outlook},
-    tally::{Batch, BatchId, DENIED},
+    call::{Call, Key, PutOverride, Reset, Rule, Settle},
+    engine::{Denial, Outlook, Override},
+    tally::{Batch, BatchId, RATE_LIMITED},
 };
 
 use self::{
@@ -89,8 +89,39 @@ impl Redis {
 
     /// Decides and counts one call.
     pub(super) async fn check(&self, call: &Call) -> Result<Answer, Undecided> {
+        let exact = |charge: &crate::call::Charge| {
+            matches!(charge.rule, Rule::Window { .. }) && charge.limit <= 1024 && !charge.shadow
+        };
+        if !call.charges.iter().all(exact) {
+            return Err(unknown());
+        }
         let reply = self.link.run(self.pace.timeout, |connection| self.ask(connection, call)).await?;
         answer(call, &reply)
+    }
+
+    /// Gives back what a remembered call did not cost; and how much of each limit.
+    pub(super) async fn settle(&self, _: &Settle) -> Result<Vec<u64>, Undecided> {
+        Err(unknown())
+    }
+
+    /// Forgets what limits have counted.
+    pub(super) async fn reset(&self, _: &Reset) -> Result<(), Undecided> {
+        Err(unknown())
+    }
+
+    /// Puts a number in place of a limit's own.
+    pub(super) async fn put_override(&self, _: &PutOverride) -> Result<(), Undecided> {
+        Err(unknown())
+    }
+
+    /// Ends an override, if it is there.
+    pub(super) async fn delete_override(&self, _: &str, _: &Key) -> Result<(), Undecided> {
+        Err(unknown())
+    }
+
+    /// The overrides of a partition that are in force, in no order.
+    pub(super) async fn overrides(&self, _: &str) -> Result<Vec<(Key, Override)>, Undecided> {
+        Err(unknown())
     }
 
     /// The next batch of tallies.
@@ -120,21 +151,22 @@ impl Redis {
         let mut script = self.script.prepare_invoke();
         let tally = call.tally.as_ref().filter(|_| !call.peek);
         for charge in &call.charges {
-            script.key(self.keys.state(&call.partition, &charge.name, &charge.subject));
+            script.key(self.keys.state(&call.partition, charge.key.name(), charge.key.subject()));
         }
         if tally.is_some() {
             script.key(self.keys.tally(&call.partition));
         }
         if let Some(id) = &call.request_id {
-            script.key(self.keys.request(&call.partition, id));
+            script.key(self.keys.request(&call.partition, id.as_ref()));
         }
         let by_hand = self.clock.by_hand().map(|now| now.timestamp_micros().to_string());
         script.arg(by_hand.unwrap_or_default()).arg(call.charges.len()).arg(flag(call.peek));
         script.arg(tally.map(|tally| format!("{} {}", tally.code, tally.subject)).unwrap_or_default());
-        script.arg(tally.map(|tally| format!("{DENIED} {}", tally.subject)).unwrap_or_default());
+        script.arg(tally.map(|tally| format!("{RATE_LIMITED} {}", tally.subject)).unwrap_or_default());
         script.arg(flag(call.request_id.is_some()));
         for charge in &call.charges {
-            script.arg(charge.spec.limit).arg(charge.spec.window).arg(charge.spec.cost);
+            let Rule::Window { window } = charge.rule else { continue };
+            script.arg(charge.limit).arg(window).arg(charge.cost);
         }
         script
     }
@@ -178,7 +210,9 @@ fn answer(call: &Call, reply: &[i64]) -> Result<Answer, Undecided> {
     let Some((&[by, wait], outlooks)) = reply.split_first_chunk() else { return Err(Undecided::Reused) };
     let (outlooks, rest) = outlooks.as_chunks::<2>();
     let by = usize::try_from(by).ok().filter(|by| *by <= call.charges.len());
-    let outlooks: Option<Vec<_>> = outlooks.iter().map(outlook).collect();
+    let limits = call.charges.iter().map(|charge| charge.limit);
+    let outlooks: Option<Vec<_>> =
+        outlooks.iter().zip(limits).map(|(numbers, limit)| outlook(*numbers, limit)).collect();
     match (by, outlooks) {
         (Some(by), Some(outlooks)) if outlooks.len() == call.charges.len() && rest.is_empty() => {
             let denial = by.checked_sub(1).map(|by| Denial { by, wait });
@@ -188,8 +222,13 @@ fn answer(call: &Call, reply: &[i64]) -> Result<Answer, Undecided> {
     }
 }
 
-fn outlook([remaining, reset]: &[i64; 2]) -> Option<Outlook> {
-    Some(Outlook { remaining: u32::try_from(*remaining).ok()?, reset: *reset })
+fn outlook([remaining, reset]: [i64; 2], limit: u64) -> Option<Outlook> {
+    let remaining = u64::try_from(remaining).ok()?;
+    Some(Outlook { limit, remaining, reset, period: 0, exceeded: false })
+}
+
+fn unknown() -> Undecided {
+    Undecided::Gone("the scripts do not know of it".into())
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ async fn the_adversary_of_redis_gets_no_more() {
     gets_no_more(Role::redis(), [50, 100, 100, 100]).await;
 }
 
-async fn denied(role: &Role, cost: u32) -> CheckResponse {
+async fn denied(role: &Role, cost: u64) -> CheckResponse {
     let mut charge = charge("minute", LIMIT, 60);
     charge.cost = cost;
     role.check(call(vec![charge])).await
@@ -158,6 +158,7 @@ async fn without_a_hand_on_it_time_is_the_server_s() {
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),
         retry_interval: Duration::from_millis(100),
+        max_states: 1_000_000,
     };
     let settings = tollgate_ratelimit::Settings { store };
     let entropy = std::sync::Arc::new(tollgate_kernel::OsEntropy);

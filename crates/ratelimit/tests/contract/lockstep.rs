@@ -57,8 +57,7 @@ fn charges() -> impl Strategy<Value = Vec<Charge>> {
         // The limit's number changes from call to call, as it does when a plan is changed.
         (1..=6_u64, subject).prop_flat_map(move |(limit, subject)| {
             let limit = Limit { name: name.to_owned(), limit, window_seconds, ..Default::default() };
-            let most = u32::try_from(limit.limit).expect("small");
-            (0..=most).prop_map(move |cost| Charge {
+            (0..=limit.limit).prop_map(move |cost| Charge {
                 limit: Some(limit.clone()),
                 subject: subject.to_owned(),
                 cost,

@@ -72,7 +72,16 @@ impl Oracle {
         let reset = moments.into_iter().filter(|at| *at >= now && counted(*at) == 0).min().expect("it ends");
         let Limit { name, limit, window_seconds, .. } = limit(charge).clone();
         let remaining = limit.saturating_sub(counted(now));
-        LimitState { name, limit, remaining, reset_us: (reset - now).unsigned_abs(), window_seconds }
+        LimitState {
+            name,
+            limit,
+            remaining,
+            reset_us: (reset - now).unsigned_abs(),
+            window_seconds,
+            exceeded: self.wait(request, charge, now) > 0,
+            shadow: false,
+            algorithm: 1,
+        }
     }
 
     /// Time does not go back behind what was accepted.

@@ -57,10 +57,4 @@ on_every_counter! {
         assert!(role.check(tallied()).await.allowed);
         assert_eq!(role.drain().await.expect("a batch").rows[0].count, 1);
     }
-
-    async fn a_limit_beyond_the_ring_is_refused_in_words(role: Role) {
-        let fault = check(&role.service, call(vec![charge("large", 1025, 60)])).await.expect_err("refused");
-        assert_eq!(fault.violated()[0].pointer, "/charges/0/limit/limit");
-        assert!(fault.violated()[0].detail.contains("1 to 1024"), "{fault:?}");
-    }
 }

@@ -47,7 +47,7 @@ impl Role {
     /// In this process.
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
-        let service = open(Store::Memory, clock.clone());
+        let service = open(Store::Memory { max_states: 1_000_000 }, clock.clone());
         Self { service, clock, redis: None }
     }
 
@@ -93,6 +93,7 @@ fn store(redis: &TestRedis) -> Store {
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),
         retry_interval: Duration::from_millis(100),
+        max_states: 1_000_000,
     }
 }
 

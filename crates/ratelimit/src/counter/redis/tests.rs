@@ -5,8 +5,7 @@ use tollgate_kernel::OsEntropy;
 use tollgate_testkit::{MockClock, PrivateRedis, TestRedis};
 
 use super::*;
-use crate::call::{Charge, OnFailure, Tally};
-use crate::engine::Spec;
+use crate::call::{Charge, OnFailure, REMEMBERED, Tally};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -27,14 +26,22 @@ fn direct(url: &SecretString) -> Direct {
 }
 
 fn call() -> Call {
-    let spec = Spec { limit: 10, window: 60_000_000, cost: 1 };
-    let (name, subject) = ("minute".to_owned(), "key".to_owned());
+    let charge = Charge {
+        key: Key::new("minute".to_owned(), "key"),
+        rule: Rule::Window { window: 60_000_000 },
+        limit: 10,
+        cost: 1,
+        shadow: false,
+        on_failure: OnFailure::Deny,
+        window_seconds: 60,
+    };
     Call {
         partition: "workspace".to_owned(),
-        charges: vec![Charge { name, subject, spec, on_failure: OnFailure::Deny }],
+        charges: vec![charge],
         tally: Some(Tally { subject: "key".to_owned(), code: "VALID".to_owned() }),
         peek: false,
-        request_id: Some("once".to_owned()),
+        request_id: Some(Arc::from("once")),
+        hold: REMEMBERED,
     }
 }
 
