@@ -18,7 +18,7 @@ use crate::{
 
 use self::{
     fallback::Fallback,
-    memory::{Memory, Scope},
+    memory::{Memory, Scope, SnapshotFile},
     redis::Redis,
 };
 
@@ -58,7 +58,7 @@ pub(crate) enum Undecided {
 /// Where the role counts.
 pub(crate) enum Counter {
     /// In this process.
-    Memory(Memory),
+    Memory { memory: Arc<Memory>, snapshot: Option<SnapshotFile> },
     /// In Redis, and in this process while that is gone.
     Redis(Box<Fallback>),
 }
@@ -72,7 +72,13 @@ impl Counter {
     ) -> Result<Self, Fault> {
         let memory = |max_states| Memory::new(clock.clone(), entropy.clone(), max_states);
         Ok(match store {
-            Store::Memory { max_states } => Self::Memory(memory(max_states)),
+            Store::Memory { max_states, snapshot } => {
+                let (memory, snapshot) = (memory(max_states), snapshot.map(SnapshotFile::new));
+                if let Some(file) = &snapshot {
+                    file.take_into(&memory).map_err(unusable)?;
+                }
+                Self::Memory { memory: Arc::new(memory), snapshot }
+            }
             Store::Redis { url, prefix, timeout, connect_timeout, retry_interval, max_states } => {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
@@ -85,7 +91,7 @@ impl Counter {
     /// Decides and counts one call.
     pub(crate) async fn check(&self, call: &Call) -> Result<Answer, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.check(call, Scope::All)?),
+            Self::Memory { memory, .. } => Ok(memory.check(call, Scope::All)?),
             Self::Redis(fallback) => fallback.check(call).await,
         }
     }
@@ -93,7 +99,7 @@ impl Counter {
     /// Gives back what a remembered call did not cost; and how much of each limit.
     pub(crate) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.settle(settle)?),
+            Self::Memory { memory, .. } => Ok(memory.settle(settle)?),
             Self::Redis(fallback) => fallback.settle(settle).await,
         }
     }
@@ -101,7 +107,7 @@ impl Counter {
     /// Forgets what limits have counted.
     pub(crate) async fn reset(&self, reset: &Reset) -> Result<(), Fault> {
         match self {
-            Self::Memory(memory) => memory.reset(reset),
+            Self::Memory { memory, .. } => memory.reset(reset),
             Self::Redis(fallback) => return fallback.reset(reset).await,
         }
         Ok(())
@@ -110,7 +116,7 @@ impl Counter {
     /// Puts a number in place of a limit's own.
     pub(crate) async fn put_override(&self, put: &PutOverride) -> Result<(), Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.put_override(put)?),
+            Self::Memory { memory, .. } => Ok(memory.put_override(put)?),
             Self::Redis(fallback) => fallback.put_override(put).await,
         }
     }
@@ -118,7 +124,7 @@ impl Counter {
     /// Ends an override, if it is there.
     pub(crate) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Fault> {
         match self {
-            Self::Memory(memory) => memory.delete_override(partition, key),
+            Self::Memory { memory, .. } => memory.delete_override(partition, key),
             Self::Redis(fallback) => return fallback.delete_override(partition, key).await,
         }
         Ok(())
@@ -127,7 +133,7 @@ impl Counter {
     /// The overrides of a partition that are in force, by name and subject.
     pub(crate) async fn overrides(&self, partition: &str) -> Result<Vec<(Key, Override)>, Fault> {
         let mut overrides = match self {
-            Self::Memory(memory) => memory.overrides(partition),
+            Self::Memory { memory, .. } => memory.overrides(partition),
             Self::Redis(fallback) => fallback.overrides(partition).await?,
         };
         overrides.sort_unstable_by(|(a, _), (b, _)| (a.name(), a.subject()).cmp(&(b.name(), b.subject())));
@@ -137,7 +143,7 @@ impl Counter {
     /// The next batch of tallies.
     pub(crate) async fn drain(&self) -> Result<Option<Batch>, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.drain()),
+            Self::Memory { memory, .. } => Ok(memory.drain()),
             Self::Redis(fallback) => fallback.drain().await,
         }
     }
@@ -145,19 +151,31 @@ impl Counter {
     /// Forgets a batch. One that is not here, or no longer, is forgotten already.
     pub(crate) async fn acknowledge(&self, id: &BatchId) -> Result<(), Fault> {
         match self {
-            Self::Memory(memory) => memory.acknowledge(id),
+            Self::Memory { memory, .. } => memory.acknowledge(id),
             Self::Redis(fallback) => return fallback.acknowledge(id).await,
         }
         Ok(())
     }
 
+    /// Keeps what was counted in this process for the next, if there is a place for it. Nothing is to be counted after it.
+    pub(crate) async fn close(&self) -> Result<(), Fault> {
+        let Self::Memory { memory, snapshot: Some(file) } = self else { return Ok(()) };
+        let (memory, file) = (memory.clone(), file.clone());
+        let written = tokio::task::spawn_blocking(move || file.write(&memory.snapshot())).await;
+        written.map_err(Fault::internal)?.map_err(unusable)
+    }
+
     /// Whether the store answers.
     pub(crate) async fn ping(&self) -> Result<(), Fault> {
         match self {
-            Self::Memory(_) => Ok(()),
+            Self::Memory { .. } => Ok(()),
             Self::Redis(fallback) => fallback.ping().await,
         }
     }
+}
+
+fn unusable(error: std::io::Error) -> Fault {
+    Fault::new(Code::Unavailable, "What was counted cannot be kept; is the data directory writable?").caused_by(error)
 }
 
 impl From<Wrong> for Undecided {

@@ -37,9 +37,18 @@ impl RateLimitService {
     /// limits hold until it is there.
     ///
     /// # Errors
-    /// A Redis address that cannot be understood.
+    /// A Redis address that cannot be understood; a snapshot that cannot be taken away.
     pub fn open(settings: Settings, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Fault> {
         Ok(Self { counter: Counter::open(settings.store, clock.clone(), entropy)?, clock })
+    }
+
+    /// Keeps what was counted in this process for the next one, if the settings say where. To be called once nobody calls
+    /// the service any more: what is counted after it is lost.
+    ///
+    /// # Errors
+    /// The file cannot be written; then the next process begins anew.
+    pub async fn close(&self) -> Result<(), Fault> {
+        self.counter.close().await
     }
 
     /// Whether the store answers.

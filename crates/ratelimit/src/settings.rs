@@ -1,6 +1,6 @@
 //! How the role is set up: [`Config`] is its section of the configuration, [`Settings`] is what the service needs.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tollgate_kernel::SecretString;
@@ -42,10 +42,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The settings of a role that counts in this Redis, or in its own process if there is none.
-    pub fn settings(&self, redis: Option<SecretString>) -> Settings {
+    /// The settings of a role that counts in this Redis, or in its own process if there is none; of that, what was counted
+    /// is kept in this file while no process runs.
+    pub fn settings(&self, redis: Option<SecretString>, snapshot: Option<PathBuf>) -> Settings {
         let max_states = self.memory_max_states;
-        let store = redis.map_or(Store::Memory { max_states }, |url| Store::Redis {
+        let store = redis.map_or(Store::Memory { max_states, snapshot }, |url| Store::Redis {
             url,
             prefix: self.redis_prefix.clone(),
             timeout: Duration::from_millis(self.redis_timeout_ms),
@@ -67,10 +68,13 @@ pub struct Settings {
 /// Where the counters are.
 #[derive(Debug, Clone)]
 pub enum Store {
-    /// In this process: for one process, and gone when it ends.
+    /// In this process.
     Memory {
         /// How many states, remembered calls and overrides are held at most.
         max_states: usize,
+        /// Where what was counted is kept from the end of one process to the start of the next, which takes it away.
+        /// None: every process begins anew. Two processes never share it.
+        snapshot: Option<PathBuf>,
     },
     /// In Redis 6 or later, or what speaks like it.
     Redis {

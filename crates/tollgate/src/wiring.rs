@@ -1,7 +1,7 @@
 //! Which role talks to which: local services or clients of those elsewhere, built in the order ratelimit, identity, keys,
 //! edge. The only place that knows whether a role is in this process.
 
-use std::{collections::HashMap, fs::File, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, fs::File, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
@@ -132,6 +132,11 @@ impl<'a> Wiring<'a> {
         storage::lock(&self.config.data_dir).map(Some)
     }
 
+    /// Where counters are kept while no process runs: in the data directory, if that is this process's own.
+    fn snapshot(&self) -> Option<PathBuf> {
+        self.config.database.url.is_none().then(|| self.config.data_dir.join("ratelimit.snapshot"))
+    }
+
     /// A role in another process.
     fn elsewhere(&self, role: Role) -> Remote {
         let at = address_of(self.config, role).expect("nobody calls the edge");
@@ -142,13 +147,23 @@ impl<'a> Wiring<'a> {
         if !self.roles.has(Role::Ratelimit) {
             return Ok(self.elsewhere(Role::Ratelimit).ratelimit());
         }
-        let service = Arc::new(counters(self.config, self.clock.clone(), self.entropy.clone())?);
+        let service =
+            Arc::new(counters(self.config, self.snapshot(), self.clock.clone(), self.entropy.clone())?);
         let pinged = service.clone();
         self.probes.push(health::probe("ratelimit", move || {
             let service = pinged.clone();
             async move { service.ping().await }
         }));
         let stage = self.stage("ratelimit");
+        // It stops after all who call it, and what they counted last is kept.
+        let (closing, stop) = (service.clone(), stage.stop_signal());
+        stage.spawn("counters", async move {
+            stop.cancelled_owned().await;
+            if let Err(fault) = closing.close().await {
+                tracing::error!(%fault, cause = fault.cause(), "what was counted is lost: every limit begins anew");
+            }
+            Ok(())
+        });
         let server = RateLimitServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
         let routes = Routes::new(self.mesh_only(server));
         self.role_port(&stage, Role::Ratelimit, rate_limit_server::SERVICE_NAME, routes).await?;
@@ -403,12 +418,13 @@ impl<'a> Wiring<'a> {
     }
 }
 
-/// Counters in this process, or in Redis.
+/// Counters in this process, kept in this file from one process to the next; or in Redis.
 pub(crate) fn counters(
     config: &Config,
+    snapshot: Option<PathBuf>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<RateLimitService, Fault> {
-    let settings = config.ratelimit.settings(config.redis.url.clone());
+    let settings = config.ratelimit.settings(config.redis.url.clone(), snapshot);
     RateLimitService::open(settings, clock, entropy)
 }

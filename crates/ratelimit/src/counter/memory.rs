@@ -6,11 +6,13 @@
 //! that would let more pass than a limit says: when there is no room ([`room`]), calls that need some are not decided. A
 //! tally stays until it is drained.
 
+mod codec;
 mod expiry;
 mod partition;
 mod record;
 mod room;
 mod shard;
+mod snapshot;
 
 use std::{
     collections::VecDeque,
@@ -28,6 +30,7 @@ use crate::{
     tally::{Batch, BatchId},
 };
 
+pub(crate) use self::snapshot::SnapshotFile;
 use self::{room::Room, shard::Shard};
 
 /// Enough that threads seldom meet on one lock.

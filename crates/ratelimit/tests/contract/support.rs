@@ -47,7 +47,7 @@ impl Role {
     /// In this process.
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
-        let service = open(Store::Memory { max_states: 1_000_000 }, clock.clone());
+        let service = open(Store::Memory { max_states: 1_000_000, snapshot: None }, clock.clone());
         Self { service, clock, redis: None }
     }
 

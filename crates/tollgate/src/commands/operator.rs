@@ -76,7 +76,7 @@ pub(super) async fn create(
     alone.redis.url = None;
     let parts = tollgate_identity::Parts {
         rules: TokenRules { issuer: config.tokens.issuer.clone(), audience: config.tokens.audience.clone() },
-        ratelimit: Arc::new(crate::wiring::counters(&alone, clock.clone(), entropy.clone())?),
+        ratelimit: Arc::new(crate::wiring::counters(&alone, None, clock.clone(), entropy.clone())?),
         feed: feed(config, &db, clock.clone(), &*entropy),
         clock,
         entropy,

@@ -327,7 +327,7 @@ impl Held {
     const ENTRIES: usize = 64;
 
     /// Takes its weight of the room, in place of what it took before.
-    fn weigh(&mut self, room: &Room) {
+    pub(super) fn weigh(&mut self, room: &Room) {
         let before = std::mem::replace(&mut self.weight, 1 + self.state.entries() / Self::ENTRIES);
         room.take_anyway(self.weight.saturating_sub(before));
         room.leave(before.saturating_sub(self.weight));

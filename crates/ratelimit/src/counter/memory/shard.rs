@@ -121,6 +121,14 @@ impl Shard {
         (rows, more)
     }
 
+    /// Adds a partition that was counted before.
+    pub(super) fn add(&mut self, partition: Partition) {
+        if !partition.tally.is_empty() {
+            self.tallied.push(partition.name.clone());
+        }
+        self.partitions.insert(partition.name.clone(), partition);
+    }
+
     fn forget(&mut self, due: Due, now: i64, room: &Room) {
         let Some(partition) = self.partitions.get_mut(&due.partition) else { return };
         if let Some(later) = partition.keep_until(&due.what).filter(|later| *later > now) {
