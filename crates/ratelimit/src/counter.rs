@@ -175,7 +175,8 @@ impl Counter {
 }
 
 fn unusable(error: std::io::Error) -> Fault {
-    Fault::new(Code::Unavailable, "What was counted cannot be kept; is the data directory writable?").caused_by(error)
+    Fault::new(Code::Unavailable, "What was counted cannot be kept; is the data directory writable?")
+        .caused_by(error)
 }
 
 impl From<Wrong> for Undecided {

@@ -1,6 +1,7 @@
-//! Whatever is asked, whenever: both counters answer as the oracle does, in every field.
+//! Whatever is asked, whenever, and whatever is restarted meanwhile: every counter answers as the oracle does, in every
+//! field.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use proptest::{
     collection::vec,
@@ -9,32 +10,56 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use tollgate_kernel::{Clock, Code};
-use tollgate_proto::ratelimit::{Charge, CheckRequest, Limit};
-
-use crate::{
-    oracle::Oracle,
-    support::{Role, check},
+use tollgate_proto::ratelimit::{
+    Algorithm, Calendar, Charge, CheckRequest, CheckResponse, Limit, Period, RefundRequest, ReserveRequest,
+    SettleRequest,
 };
 
-/// The clock is moved, then a call is made.
+use crate::{oracle::Oracle, support::Role};
+
+/// The clock is moved, then something is done.
 #[derive(Debug, Clone)]
 struct Step {
     moved: i64,
-    request: CheckRequest,
+    action: Action,
 }
 
-/// The windows of the limits `a`, `b` and `c`, in seconds.
-const WINDOWS: [(&str, u32); 3] = [("a", 1), ("b", 2), ("c", 60)];
+#[derive(Debug, Clone)]
+enum Action {
+    Check(CheckRequest),
+    /// With how long it is held, in seconds.
+    Reserve(CheckRequest, u32),
+    Settle(&'static str, HashMap<String, u64>),
+    Refund(&'static str),
+    Reset(&'static str, Vec<String>),
+    /// With how long it is in force, in microseconds.
+    Put(&'static str, &'static str, u64, i64),
+    Delete(&'static str, &'static str),
+    List,
+    Restart,
+}
 
-/// Standing still, a little, to the edges of the windows, far beyond, and back: never by more than a minute in one run.
+/// What an action ended with.
+#[derive(Debug, PartialEq)]
+enum Reply {
+    Decided(CheckResponse),
+    Returned(Vec<u64>),
+    Overrides(Vec<(String, String, u64, i64)>),
+    Done,
+}
+
+/// Standing still, a little, to the edges of the windows, far beyond, and back: never by more than a minute in one run, which
+/// is how much longer than it counts a state is kept.
 fn moves() -> impl Strategy<Value = i64> {
     let edges = [
+        0,
         0,
         0,
         0,
         1,
         -1,
         7,
+        333_333,
         999_999,
         1_000_000,
         1_000_001,
@@ -45,26 +70,63 @@ fn moves() -> impl Strategy<Value = i64> {
         599_999_999,
         600_000_000,
         700_000_000,
+        43_200_000_000,
         -500_000,
         -1_000_000,
     ];
     prop_oneof![3 => select(edges.to_vec()), 1 => 0..2_500_000_i64]
 }
 
-fn charges() -> impl Strategy<Value = Vec<Charge>> {
-    let some = select(WINDOWS.to_vec()).prop_flat_map(|(name, window_seconds)| {
-        let subject = select(vec!["s", "t"]);
-        // The limit's number changes from call to call, as it does when a plan is changed.
-        (1..=6_u64, subject).prop_flat_map(move |(limit, subject)| {
-            let limit = Limit { name: name.to_owned(), limit, window_seconds, ..Default::default() };
-            (0..=limit.limit).prop_map(move |cost| Charge {
-                limit: Some(limit.clone()),
-                subject: subject.to_owned(),
-                cost,
-            })
-        })
+const NAMES: [&str; 7] = ["second", "minute", "bucket", "day", "leases", "coarse", "changing"];
+const SUBJECTS: [&str; 2] = ["s", "t"];
+const IDS: [&str; 3] = ["first", "second", "third"];
+
+/// A limit of this name. Its number and its window change from call to call, as they do when a plan is changed; of the last,
+/// the algorithm does so, too.
+fn limit(name: &'static str) -> BoxedStrategy<Limit> {
+    let limit = move |algorithm: Algorithm, number: u64, window_seconds: u32| Limit {
+        name: name.to_owned(),
+        limit: number,
+        window_seconds,
+        algorithm: algorithm.into(),
+        ..Default::default()
+    };
+    let window = move |algorithm| {
+        (1..=6_u64, 1..=2_u32).prop_map(move |(number, window)| limit(algorithm, number, window))
+    };
+    let bucket = (1..=6_u64, 1..=3_u32, 0..=7_u64).prop_map(move |(number, window, burst)| Limit {
+        burst,
+        ..limit(Algorithm::TokenBucket, number, window)
     });
-    vec(some, 0..=4).prop_map(|mut charges| {
+    match name {
+        "minute" => (1..=9_u64).prop_map(move |number| limit(Algorithm::Unspecified, number, 60)).boxed(),
+        "bucket" => bucket.boxed(),
+        "day" => (1..=9_u64, prop::bool::ANY)
+            .prop_map(move |(number, _)| {
+                let calendar = Calendar { period: Period::Day.into(), ..Default::default() };
+                Limit { calendar: Some(calendar), ..limit(Algorithm::Calendar, number, 0) }
+            })
+            .boxed(),
+        "leases" => window(Algorithm::Concurrency).boxed(),
+        "coarse" => select(vec![1025_u64, 1300])
+            .prop_map(move |number| limit(Algorithm::SlidingWindow, number, 60))
+            .boxed(),
+        "changing" => {
+            prop_oneof![window(Algorithm::SlidingWindow), bucket, window(Algorithm::Concurrency)].boxed()
+        }
+        _ => window(Algorithm::SlidingWindow).boxed(),
+    }
+}
+
+fn charges() -> impl Strategy<Value = Vec<Charge>> {
+    let limit = select(NAMES.to_vec()).prop_flat_map(limit);
+    let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), 0..=100_u64);
+    let charge = charge.prop_map(|(limit, subject, shadow, share)| {
+        let most = if limit.burst > 0 { limit.burst } else { limit.limit };
+        let limit = Limit { shadow, ..limit };
+        Charge { limit: Some(limit), subject: subject.to_owned(), cost: most * share / 100 }
+    });
+    vec(charge, 0..=3).prop_map(|mut charges| {
         let name = |charge: &Charge| (charge.subject.clone(), charge.limit.clone().map(|limit| limit.name));
         let mut seen = std::collections::HashSet::new();
         charges.retain(|charge| seen.insert(name(charge)));
@@ -72,45 +134,130 @@ fn charges() -> impl Strategy<Value = Vec<Charge>> {
     })
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let request_id = prop_oneof![8 => Just(""), 1 => Just("first"), 1 => Just("second")];
-    let step = (moves(), charges(), prop::bool::weighted(0.15), request_id);
-    let step = step.prop_map(|(moved, charges, peek, request_id)| {
-        let request_id = request_id.to_owned();
-        Step { moved, request: CheckRequest { charges, peek, request_id, ..Default::default() } }
-    });
-    vec(step, 1..50)
+fn call() -> impl Strategy<Value = CheckRequest> {
+    let id = prop_oneof![2 => Just(""), 1 => select(IDS.to_vec())];
+    (charges(), prop::bool::weighted(0.1), id).prop_map(|(charges, peek, id)| {
+        let request_id = id.to_owned();
+        CheckRequest { charges, peek, request_id, ..Default::default() }
+    })
 }
 
-async fn follow(role: &Role, partition: &str, steps: Vec<Step>) {
+fn actions() -> impl Strategy<Value = Action> {
+    let id = || select(IDS.to_vec());
+    let reserve = (call(), id(), select(vec![0_u32, 1, 60, 86_400])).prop_map(|(call, id, hold)| {
+        Action::Reserve(CheckRequest { peek: false, request_id: id.to_owned(), ..call }, hold)
+    });
+    let name = || select(NAMES.to_vec());
+    let subject = || select(SUBJECTS.to_vec());
+    let costs = prop::collection::hash_map(name().prop_map(str::to_owned), 0..=2_u64, 0..=2);
+    let numbers = prop_oneof![4 => 1..=8_u64, 1 => select(vec![1025_u64, 1100, 2000])];
+    let lasts = select(vec![1_i64, 500_000, 1_000_000, 30_000_000, 90_000_000]);
+    let names = vec(name().prop_map(str::to_owned), 1..=3);
+    prop_oneof![
+        12 => call().prop_map(Action::Check),
+        6 => reserve,
+        4 => (id(), costs).prop_map(|(id, costs)| Action::Settle(id, costs)),
+        2 => id().prop_map(Action::Refund),
+        1 => (subject(), names).prop_map(|(subject, names)| Action::Reset(subject, names)),
+        2 => (subject(), name(), numbers, lasts).prop_map(|(subject, name, number, lasts)| Action::Put(subject, name, number, lasts)),
+        1 => (subject(), name()).prop_map(|(subject, name)| Action::Delete(subject, name)),
+        1 => Just(Action::List),
+        1 => Just(Action::Restart),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec((moves(), actions()).prop_map(|(moved, action)| Step { moved, action }), 1..50)
+}
+
+/// What the rules say.
+fn expected(oracle: &mut Oracle, action: &Action, now: i64) -> Result<Reply, Code> {
+    let key = |subject: &str, name: &str| (subject.to_owned(), name.to_owned());
+    Ok(match action {
+        Action::Check(request) => Reply::Decided(oracle.check(request, 600_000_000, now)?),
+        Action::Reserve(request, hold) => {
+            let hold = if *hold == 0 { 600 } else { i64::from(*hold) };
+            Reply::Decided(oracle.check(request, hold * 1_000_000, now)?)
+        }
+        Action::Settle(id, costs) => Reply::Returned(oracle.settle(id, Some(costs), now)?),
+        Action::Refund(id) => Reply::Returned(oracle.settle(id, None, now)?),
+        Action::Reset(subject, names) => {
+            oracle.reset(subject, names, now);
+            Reply::Done
+        }
+        Action::Put(subject, name, number, lasts) => {
+            oracle.put_override(key(subject, name), *number, now + lasts);
+            Reply::Done
+        }
+        Action::Delete(subject, name) => {
+            oracle.delete_override(&key(subject, name));
+            Reply::Done
+        }
+        Action::List => Reply::Overrides(oracle.overrides(now)),
+        Action::Restart => Reply::Done,
+    })
+}
+
+/// What the role says.
+async fn answered(role: &mut Role, partition: &str, action: Action, now: i64) -> Result<Reply, Code> {
+    let partition = partition.to_owned();
+    let fault = |fault: tollgate_kernel::Fault| fault.code();
+    Ok(match action {
+        Action::Check(request) => {
+            Reply::Decided(role.try_check(CheckRequest { partition, ..request }).await.map_err(fault)?)
+        }
+        Action::Reserve(request, hold_seconds) => {
+            let call = Some(CheckRequest { partition, ..request });
+            Reply::Decided(role.reserve(ReserveRequest { call, hold_seconds }).await.map_err(fault)?)
+        }
+        Action::Settle(id, costs) => {
+            let request = SettleRequest { partition, request_id: id.to_owned(), costs };
+            Reply::Returned(role.settle(request).await.map_err(fault)?)
+        }
+        Action::Refund(id) => {
+            let request = RefundRequest { partition, request_id: id.to_owned() };
+            Reply::Returned(role.refund(request).await.map_err(fault)?)
+        }
+        Action::Reset(subject, names) => {
+            role.reset(&partition, subject, names).await.map_err(fault)?;
+            Reply::Done
+        }
+        Action::Put(subject, name, number, lasts) => {
+            role.put_override(&partition, subject, name, number, now + lasts).await.map_err(fault)?;
+            Reply::Done
+        }
+        Action::Delete(subject, name) => {
+            role.delete_override(&partition, subject, name).await.map_err(fault)?;
+            Reply::Done
+        }
+        Action::List => Reply::Overrides(role.overrides(&partition).await.map_err(fault)?),
+        Action::Restart => {
+            role.restart().await;
+            Reply::Done
+        }
+    })
+}
+
+async fn follow(mut role: Role, steps: Vec<Step>) {
     let mut oracle = Oracle::default();
-    for (number, step) in steps.into_iter().enumerate() {
-        match step.moved {
+    for (number, Step { moved, action }) in steps.into_iter().enumerate() {
+        match moved {
             back @ ..0 => role.clock.turn_back(Duration::from_micros(back.unsigned_abs())),
             on => role.clock.advance(Duration::from_micros(on.unsigned_abs())),
         }
-        let request = CheckRequest { partition: partition.to_owned(), ..step.request };
-        let expected = oracle.check(&request, role.clock.now().timestamp_micros());
-        match check(&role.service, request.clone()).await {
-            Ok(answer) => assert_eq!(Some(answer), expected, "step {number}: {request:?}"),
-            Err(fault) => {
-                assert_eq!(fault.code(), Code::InvalidArgument);
-                assert_eq!(expected, None, "step {number}: {request:?}");
-            }
-        }
+        let now = role.clock.now().timestamp_micros();
+        let expected = expected(&mut oracle, &action, now);
+        let answer = answered(&mut role, "workspace", action.clone(), now).await;
+        assert_eq!(answer, expected, "step {number} at {now}: {action:?}");
     }
 }
 
 fn lockstep(open: impl Fn() -> Role, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let role = runtime.block_on(async { open() });
-    let mut partitions = 0..;
-    let partitions = std::cell::RefCell::new(&mut partitions);
-    let next =
-        || partitions.borrow_mut().next().map(|number: u64| format!("case-{number}")).expect("endless");
-    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&steps(), |steps| {
-        let followed = std::panic::AssertUnwindSafe(|| runtime.block_on(follow(&role, &next(), steps)));
+        let followed =
+            std::panic::AssertUnwindSafe(|| runtime.block_on(async { follow(open(), steps).await }));
         followed();
         Ok(())
     });

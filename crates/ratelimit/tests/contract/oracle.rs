@@ -1,128 +1,417 @@
-//! The rules, written the naive way: every accepted unit is kept for ever, and every question counts them all. Shares no
-//! code with the role.
+//! The rules, written the naive way: every accepted unit is an element of a list, and every question looks at all of them.
+//! Shares no code with the role.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tollgate_proto::ratelimit::{Charge, CheckRequest, CheckResponse, Limit, LimitState};
+use tollgate_kernel::Code;
+use tollgate_proto::ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Period};
 
 const TEN_MINUTES: i64 = 600_000_000;
+const DAY: i64 = 86_400_000_000;
+
+/// Whose units of which limit: subject, then name.
+pub(crate) type Key = (String, String);
 
 /// What was accepted, and what was answered.
 #[derive(Default)]
 pub(crate) struct Oracle {
-    accepted: HashMap<(String, String), Vec<i64>>,
-    answered: HashMap<String, (i64, CheckRequest, CheckResponse)>,
+    states: HashMap<Key, Seen>,
+    requests: HashMap<String, Request>,
+    /// Number and end.
+    overrides: BTreeMap<Key, (u64, i64)>,
+    grants: u64,
+}
+
+/// What was accepted of one limit.
+struct Seen {
+    algorithm: Algorithm,
+    newest: i64,
+    units: Vec<Unit>,
+    /// When the bucket will be full.
+    full: i64,
+    /// What was given back to the bucket: by how many microseconds, in the order of giving.
+    refunds: Vec<i64>,
+}
+
+/// One unit.
+#[derive(Debug, Clone)]
+struct Unit {
+    grant: u64,
+    /// As of when it counts: when it was accepted, or the newest of those that share its grain.
+    time: i64,
+    /// The end of the lease.
+    until: i64,
+}
+
+/// What one call was given of one limit.
+#[derive(Debug, Clone)]
+struct Grant {
+    number: u64,
+    limit: Limit,
+    /// When its period ends.
+    period_end: i64,
+    /// Where its units end in the bucket, and how many refunds there had been.
+    end: i64,
+    refunds: usize,
+}
+
+struct Request {
+    known_until: i64,
+    hold_until: i64,
+    charges: Vec<(Key, u64)>,
+    grants: Vec<Option<Grant>>,
+    answer: CheckResponse,
+    /// A refund, the costs, and what was returned.
+    settled: Option<(bool, Vec<u64>, Vec<u64>)>,
 }
 
 impl Oracle {
-    /// The answer to a call at this time in microseconds; none if its request id is taken by other charges.
-    pub(crate) fn check(&mut self, request: &CheckRequest, now: i64) -> Option<CheckResponse> {
+    /// The answer to a call at this time in microseconds, which is held for so long.
+    pub(crate) fn check(
+        &mut self,
+        request: &CheckRequest,
+        hold: i64,
+        now: i64,
+    ) -> Result<CheckResponse, Code> {
         let id = if request.peek { String::new() } else { request.request_id.clone() };
-        if let Some((_, before, answer)) = self.answered.get(&id).filter(|(at, ..)| now < at + TEN_MINUTES) {
-            return same_charges(before, request).then(|| with_limits_of(answer, request));
+        let leases = |charge: &Charge| charge.cost > 0 && algorithm(charge) == Algorithm::Concurrency;
+        if id.is_empty() && !request.peek && request.charges.iter().any(leases) {
+            return Err(Code::InvalidArgument);
         }
-        let (by, wait) = self.longest_wait(request, now);
-        if by.is_none() && !request.peek {
-            let at = self.clamped(request, now);
-            for charge in &request.charges {
-                self.accepted.entry(key(charge)).or_default().extend(vec![at; charge.cost as usize]);
+        if let Some(before) = self.requests.get(&id).filter(|before| now < before.known_until) {
+            let same = before.charges == charges(request);
+            return if same { Ok(retold(&before.answer, request)) } else { Err(Code::InvalidArgument) };
+        }
+        let waits: Vec<i64> = request.charges.iter().map(|charge| self.wait(request, charge, now)).collect();
+        let enforced = request.charges.iter().zip(&waits).filter(|(charge, _)| !limit(charge).shadow);
+        let mut longest: (Option<String>, i64) = (None, 0);
+        for (charge, wait) in enforced {
+            if *wait > longest.1 {
+                longest = (Some(limit(charge).name.clone()), *wait);
             }
         }
-        let answer = CheckResponse {
-            allowed: by.is_none(),
-            denied_by: by,
-            retry_after_us: wait.unsigned_abs(),
-            limits: request.charges.iter().map(|charge| self.state(request, charge, now)).collect(),
-            degraded: false,
+        let (allowed, at) = (longest.0.is_none(), self.clamped(request, now));
+        let mut grants = vec![None; waits.len()];
+        for (number, charge) in request.charges.iter().enumerate() {
+            if allowed && !request.peek && waits[number] == 0 && charge.cost > 0 {
+                grants[number] = Some(self.accept(charge, at));
+            }
+        }
+        let limits = request.charges.iter().zip(&waits);
+        let limits = limits.map(|(charge, wait)| self.state(charge, *wait > 0, at, now)).collect();
+        let retry_after_us = longest.1.unsigned_abs();
+        let answer = CheckResponse { allowed, denied_by: longest.0, retry_after_us, limits, degraded: false };
+        if allowed && !id.is_empty() {
+            let (known_until, hold_until) = (now + hold.max(TEN_MINUTES), now + hold);
+            let (charges, answer) = (charges(request), answer.clone());
+            let request = Request { known_until, hold_until, charges, grants, answer, settled: None };
+            self.requests.insert(id, request);
+        }
+        Ok(answer)
+    }
+
+    /// What is given back of a call. Costs are by name; none: a refund.
+    pub(crate) fn settle(
+        &mut self,
+        id: &str,
+        costs: Option<&HashMap<String, u64>>,
+        now: i64,
+    ) -> Result<Vec<u64>, Code> {
+        let known = self.requests.get(id).filter(|request| now < request.hold_until);
+        let request = known.ok_or(Code::NotFound)?;
+        let (asked, asked_refund) = (costs.cloned().unwrap_or_default(), costs.is_none());
+        let of =
+            |name: &str| request.charges.iter().filter(|((_, other), _)| other == name).collect::<Vec<_>>();
+        for (name, cost) in &asked {
+            if of(name).is_empty() || of(name).iter().any(|(_, reserved)| cost > reserved) {
+                return Err(Code::InvalidArgument);
+            }
+        }
+        let costs: Vec<u64> = match costs {
+            None => vec![0; request.charges.len()],
+            Some(costs) => {
+                request.charges.iter().map(|((_, name), cost)| *costs.get(name).unwrap_or(cost)).collect()
+            }
         };
-        if answer.allowed && !id.is_empty() {
-            self.answered.insert(id, (now, request.clone(), answer.clone()));
+        if let Some((refund, settled, returned)) = &request.settled {
+            let same = *refund == asked_refund && *settled == costs;
+            return if same { Ok(returned.clone()) } else { Err(Code::Conflict) };
         }
-        Some(answer)
+        let given: Vec<_> =
+            request.charges.iter().cloned().zip(request.grants.clone()).zip(costs.clone()).collect();
+        let returned: Vec<u64> = given
+            .into_iter()
+            .map(|(((key, reserved), grant), cost)| match (grant, self.states.get_mut(&key)) {
+                (Some(grant), Some(seen)) => seen.give_back(&grant, reserved, reserved - cost, now),
+                _ => 0,
+            })
+            .collect();
+        let request = self.requests.get_mut(id).expect("it was there");
+        request.settled = Some((asked_refund, costs, returned.clone()));
+        Ok(returned)
     }
 
-    fn longest_wait(&self, request: &CheckRequest, now: i64) -> (Option<String>, i64) {
-        let mut longest = (None, 0);
-        for charge in &request.charges {
-            let wait = self.wait(request, charge, now);
-            if wait > longest.1 {
-                longest = (Some(limit(charge).name.clone()), wait);
+    /// Forgets what was counted of limits of a subject, which is a moment of its own.
+    pub(crate) fn reset(&mut self, subject: &str, names: &[String], now: i64) {
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        for name in distinct {
+            if let Some(seen) = self.states.get_mut(&(subject.to_owned(), name.clone())) {
+                *seen = Seen::new(seen.algorithm, now.max(seen.newest) + 1);
             }
         }
-        longest
     }
 
-    /// The first moment at which the charge would pass: now, or when some unit leaves the window.
+    /// Replaces the number of a limit until a time.
+    pub(crate) fn put_override(&mut self, key: Key, limit: u64, until: i64) {
+        self.overrides.insert(key, (limit, until));
+    }
+
+    pub(crate) fn delete_override(&mut self, key: &Key) {
+        self.overrides.remove(key);
+    }
+
+    /// Name, subject, number and end of what is in force, in their order.
+    pub(crate) fn overrides(&self, now: i64) -> Vec<(String, String, u64, i64)> {
+        let live = self.overrides.iter().filter(|(_, (_, until))| now < *until);
+        let mut live: Vec<_> = live
+            .map(|((subject, name), (limit, until))| (name.clone(), subject.clone(), *limit, *until))
+            .collect();
+        live.sort();
+        live
+    }
+
+    /// The first moment at which the charge would pass: now, or when something ends.
     fn wait(&self, request: &CheckRequest, charge: &Charge, now: i64) -> i64 {
-        let passes = |at: i64| {
-            self.counted(charge, self.clamped(request, at)) as u64 + u64::from(charge.cost.max(1))
-                <= limit(charge).limit
-        };
-        let mut moments: Vec<i64> = self.units(charge).iter().map(|unit| unit + window(charge)).collect();
-        moments.push(now);
+        let passes = |moment: i64| self.passes(charge, self.clamped(request, moment));
+        let mut moments = vec![now];
+        if let Some((number, until)) = self.overrides.get(&key(charge)) {
+            moments.extend([*until, self.bucket_passes(charge, *number)]);
+        }
+        moments.push(self.bucket_passes(charge, own(charge)));
+        moments.push(period(limit(charge), self.clamped(request, now)).1);
+        for unit in self.seen(charge).map_or(&[][..], |seen| &seen.units) {
+            moments.extend([unit.time + window(limit(charge)), unit.until]);
+        }
         let first = moments.into_iter().filter(|at| *at >= now && passes(*at)).min().expect("it passes once");
         assert!(first == now || !passes(first - 1), "a microsecond earlier it must not pass");
         first - now
     }
 
-    fn state(&self, request: &CheckRequest, charge: &Charge, now: i64) -> LimitState {
-        let counted = |at: i64| self.counted(charge, self.clamped(request, at)) as u64;
-        let mut moments: Vec<i64> = self.units(charge).iter().map(|unit| unit + window(charge)).collect();
-        moments.push(now);
-        let reset = moments.into_iter().filter(|at| *at >= now && counted(*at) == 0).min().expect("it ends");
-        let Limit { name, limit, window_seconds, .. } = limit(charge).clone();
-        let remaining = limit.saturating_sub(counted(now));
-        LimitState {
-            name,
-            limit,
-            remaining,
-            reset_us: (reset - now).unsigned_abs(),
-            window_seconds,
-            exceeded: self.wait(request, charge, now) > 0,
-            shadow: false,
-            algorithm: 1,
+    fn passes(&self, charge: &Charge, at: i64) -> bool {
+        let (number, wanted) = (self.in_force(charge, at), charge.cost.max(1));
+        match self.seen(charge) {
+            Some(seen) if seen.algorithm == Algorithm::TokenBucket => {
+                let after = seen.full.max(at) + signed(wanted) * interval(limit(charge));
+                after - at <= signed(number) * interval(limit(charge))
+            }
+            Some(seen) => seen.counted(limit(charge), at) + wanted <= number,
+            None => wanted <= number,
         }
+    }
+
+    /// When a bucket of this size has enough.
+    fn bucket_passes(&self, charge: &Charge, burst: u64) -> i64 {
+        let missing = signed(charge.cost.max(1)) - signed(burst);
+        self.seen(charge).map_or(i64::MIN, |seen| seen.full + missing * interval(limit(charge)))
+    }
+
+    fn accept(&mut self, charge: &Charge, at: i64) -> Grant {
+        self.grants += 1;
+        let (number, in_force, limit) = (self.grants, self.in_force(charge, at), limit(charge));
+        let seen = self.states.entry(key(charge)).or_insert_with(|| Seen::new(algorithm(charge), at));
+        if seen.algorithm != algorithm(charge) {
+            *seen = Seen::new(algorithm(charge), at);
+        }
+        let (start, period_end) = period(limit, at);
+        match seen.algorithm {
+            Algorithm::SlidingWindow => seen.share_grain(limit, in_force, at),
+            Algorithm::Calendar => seen.units.retain(|unit| unit.time >= start),
+            _ => {}
+        }
+        seen.newest = at;
+        let until = at + window(limit);
+        seen.units.extend(vec![
+            Unit { grant: number, time: at, until };
+            usize::try_from(charge.cost).expect("few")
+        ]);
+        seen.full = seen.full.max(at) + signed(charge.cost) * interval(limit);
+        Grant { number, limit: limit.clone(), period_end, end: seen.full, refunds: seen.refunds.len() }
+    }
+
+    fn state(&self, charge: &Charge, exceeded: bool, at: i64, now: i64) -> LimitState {
+        let (of, number) = (limit(charge), self.in_force(charge, at));
+        let (remaining, reset) = match self.seen(charge) {
+            Some(seen) if seen.algorithm == Algorithm::TokenBucket => {
+                let missing = (seen.full - at).max(0);
+                let left = (signed(number) * interval(of) - missing).max(0) / interval(of);
+                (left.unsigned_abs(), (seen.full - now).max(0))
+            }
+            Some(seen) => {
+                let ends = seen.live(of, at).map(|unit| seen.ends(unit, of)).max();
+                (number.saturating_sub(seen.counted(of, at)), ends.map_or(0, |end| end - now))
+            }
+            None => (number, 0),
+        };
+        let (start, end) = period(of, at);
+        LimitState {
+            name: of.name.clone(),
+            limit: number,
+            remaining,
+            reset_us: reset.unsigned_abs(),
+            window_seconds: match algorithm(charge) {
+                Algorithm::Calendar => u32::try_from((end - start) / 1_000_000).expect("short"),
+                _ => of.window_seconds,
+            },
+            exceeded,
+            shadow: of.shadow,
+            algorithm: algorithm(charge).into(),
+        }
+    }
+
+    /// The state of a charge, if it is of the algorithm that the charge has now.
+    fn seen(&self, charge: &Charge) -> Option<&Seen> {
+        self.states.get(&key(charge)).filter(|seen| seen.algorithm == algorithm(charge))
+    }
+
+    fn in_force(&self, charge: &Charge, at: i64) -> u64 {
+        let live = self.overrides.get(&key(charge)).filter(|(_, until)| at < *until);
+        live.map_or_else(|| own(charge), |(number, _)| *number)
     }
 
     /// Time does not go back behind what was accepted.
     fn clamped(&self, request: &CheckRequest, now: i64) -> i64 {
-        let units = request.charges.iter().flat_map(|charge| self.units(charge));
-        units.copied().chain([now]).max().expect("there is now")
-    }
-
-    fn counted(&self, charge: &Charge, now: i64) -> usize {
-        self.units(charge).iter().filter(|unit| now < **unit + window(charge)).count()
-    }
-
-    fn units(&self, charge: &Charge) -> &[i64] {
-        self.accepted.get(&key(charge)).map_or(&[], Vec::as_slice)
+        let newest = request.charges.iter().filter_map(|charge| self.states.get(&key(charge)));
+        newest.map(|seen| seen.newest).chain([now]).max().expect("there is now")
     }
 }
 
-fn key(charge: &Charge) -> (String, String) {
+impl Seen {
+    fn new(algorithm: Algorithm, newest: i64) -> Self {
+        Self { algorithm, newest, units: Vec::new(), full: 0, refunds: Vec::new() }
+    }
+
+    fn live<'a>(&'a self, limit: &'a Limit, at: i64) -> impl Iterator<Item = &'a Unit> {
+        let start = period(limit, at).0;
+        let counts = move |unit: &&Unit| match self.algorithm {
+            Algorithm::Calendar => unit.time >= start,
+            _ => at < self.ends(unit, limit),
+        };
+        self.units.iter().filter(counts)
+    }
+
+    fn counted(&self, limit: &Limit, at: i64) -> u64 {
+        self.live(limit, at).count() as u64
+    }
+
+    fn ends(&self, unit: &Unit, limit: &Limit) -> i64 {
+        match self.algorithm {
+            Algorithm::Calendar => period(limit, unit.time).1,
+            Algorithm::Concurrency => unit.until,
+            _ => unit.time + window(limit),
+        }
+    }
+
+    /// Above 1024, what is accepted within a sixtieth of the window counts as of the newest of it.
+    fn share_grain(&mut self, limit: &Limit, in_force: u64, at: i64) {
+        let grain = if in_force <= 1024 { 1 } else { (window(limit) + 59) / 60 };
+        self.units.retain(|unit| at < unit.time + window(limit));
+        let Some(last) = self.units.iter().map(|unit| unit.time).max() else { return };
+        if last.div_euclid(grain) == at.div_euclid(grain) {
+            for unit in self.units.iter_mut().filter(|unit| unit.time == last) {
+                unit.time = at;
+            }
+        }
+    }
+
+    fn give_back(&mut self, grant: &Grant, reserved: u64, back: u64, now: i64) -> u64 {
+        let at = now.max(self.newest);
+        let own = |unit: &&Unit| unit.grant == grant.number;
+        let Some(first) = self.units.iter().find(own).cloned() else { return 0 };
+        let (most, live) = match self.algorithm {
+            Algorithm::SlidingWindow => (back, at < first.time + window(&grant.limit)),
+            Algorithm::Calendar => (back, at < grant.period_end),
+            Algorithm::Concurrency => (reserved, at < first.until),
+            _ => (back.min(self.owed(grant, reserved, at)), true),
+        };
+        let mut returned = 0;
+        self.units.retain(|unit| {
+            let takes = live && unit.grant == grant.number && returned < most;
+            returned += u64::from(takes);
+            !takes
+        });
+        if self.algorithm == Algorithm::TokenBucket {
+            let moved = signed(returned) * interval(&grant.limit);
+            self.full -= moved;
+            self.refunds.push(moved);
+        }
+        returned
+    }
+
+    /// Whole units of a call that are not refilled yet, if all that was given back since lay before them.
+    fn owed(&self, grant: &Grant, reserved: u64, at: i64) -> u64 {
+        let end = grant.end - self.refunds[grant.refunds..].iter().sum::<i64>();
+        let slots = (1..=signed(reserved)).map(|slot| end - slot * interval(&grant.limit));
+        slots.filter(|start| *start >= at).count() as u64
+    }
+}
+
+fn key(charge: &Charge) -> Key {
     (charge.subject.clone(), limit(charge).name.clone())
+}
+
+fn charges(request: &CheckRequest) -> Vec<(Key, u64)> {
+    request.charges.iter().map(|charge| (key(charge), charge.cost)).collect()
 }
 
 fn limit(charge: &Charge) -> &Limit {
     charge.limit.as_ref().expect("every charge of a test has its limit")
 }
 
-fn window(charge: &Charge) -> i64 {
-    i64::from(limit(charge).window_seconds) * 1_000_000
+fn algorithm(charge: &Charge) -> Algorithm {
+    match limit(charge).algorithm() {
+        Algorithm::Unspecified => Algorithm::SlidingWindow,
+        other => other,
+    }
 }
 
-fn same_charges(a: &CheckRequest, b: &CheckRequest) -> bool {
-    let what = |request: &CheckRequest| -> Vec<_> {
-        request.charges.iter().map(|charge| (key(charge), charge.cost)).collect()
+/// The limit's own number; of a bucket, its burst.
+fn own(charge: &Charge) -> u64 {
+    let limit = limit(charge);
+    if limit.burst > 0 { limit.burst } else { limit.limit }
+}
+
+fn window(limit: &Limit) -> i64 {
+    i64::from(limit.window_seconds) * 1_000_000
+}
+
+fn interval(limit: &Limit) -> i64 {
+    (window(limit) + signed(limit.limit) - 1) / signed(limit.limit)
+}
+
+/// The day or the week, of UTC, that contains a time.
+fn period(limit: &Limit, at: i64) -> (i64, i64) {
+    let Some(calendar) = &limit.calendar else { return (0, i64::MAX / 4) };
+    let (length, shift) = match calendar.period() {
+        // The epoch is a Thursday.
+        Period::Week => (7 * DAY, 3 * DAY - DAY * (i64::from(calendar.anchor_day.max(1)) - 1)),
+        _ => (DAY, 0),
     };
-    what(a) == what(b)
+    let start = (at + shift).div_euclid(length) * length - shift;
+    (start, start + length)
 }
 
-/// The answer that was given, beside the numbers that are asked about now.
-fn with_limits_of(answer: &CheckResponse, request: &CheckRequest) -> CheckResponse {
+fn signed(units: u64) -> i64 {
+    i64::try_from(units).expect("the numbers of a test are small")
+}
+
+/// The numbers that were answered, beside what is asked about now.
+fn retold(answer: &CheckResponse, request: &CheckRequest) -> CheckResponse {
     let mut answer = answer.clone();
     for (state, charge) in answer.limits.iter_mut().zip(&request.charges) {
-        state.limit = limit(charge).limit;
+        (state.shadow, state.algorithm) = (limit(charge).shadow, algorithm(charge).into());
+        if limit(charge).calendar.is_none() {
+            state.window_seconds = limit(charge).window_seconds;
+        }
     }
     answer
 }

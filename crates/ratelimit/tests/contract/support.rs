@@ -6,8 +6,11 @@ use tollgate_kernel::{Fault, OsEntropy};
 use tollgate_proto::{
     RateLimit, fault,
     ratelimit::{
-        AckTalliesRequest, Charge, CheckRequest, CheckResponse, DrainTalliesRequest, Limit, Tally, TallyBatch,
+        AckTalliesRequest, Charge, CheckRequest, CheckResponse, DeleteOverrideRequest, DrainTalliesRequest,
+        Limit, ListOverridesRequest, Override, PutOverrideRequest, RefundRequest, ReserveRequest,
+        ResetRequest, SettleRequest, Tally, TallyBatch,
     },
+    time::{from_wire, to_wire},
 };
 use tollgate_ratelimit::{RateLimitService, Settings, Store};
 use tollgate_testkit::{MockClock, TestRedis};
@@ -41,21 +44,33 @@ pub(crate) struct Role {
     pub(crate) service: Arc<RateLimitService>,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) redis: Option<TestRedis>,
+    /// Where a process keeps what it has counted.
+    directory: Option<tempfile::TempDir>,
 }
 
 impl Role {
     /// In this process.
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
-        let service = open(Store::Memory { max_states: 1_000_000, snapshot: None }, clock.clone());
-        Self { service, clock, redis: None }
+        let directory = tempfile::tempdir().expect("a directory");
+        let service = open(in_process(directory.path()), clock.clone());
+        Self { service, clock, redis: None, directory: Some(directory) }
     }
 
     /// In a corner of the Redis server of the tests.
     pub(crate) fn redis() -> Self {
         let (clock, redis) = (MockClock::new(), TestRedis::shared());
         let service = open(store(&redis), clock.clone());
-        Self { service, clock, redis: Some(redis) }
+        Self { service, clock, redis: Some(redis), directory: None }
+    }
+
+    /// The process ends, and another one starts.
+    pub(crate) async fn restart(&mut self) {
+        self.service.close().await.expect("what was counted is kept");
+        self.service = match &self.directory {
+            Some(directory) => open(in_process(directory.path()), self.clock.clone()),
+            None => self.another(),
+        };
     }
 
     /// Another process that counts in the same store; the same one if the store is a process.
@@ -68,6 +83,70 @@ impl Role {
 
     pub(crate) async fn check(&self, request: CheckRequest) -> CheckResponse {
         check(&self.service, request).await.expect("decided")
+    }
+
+    pub(crate) async fn try_check(&self, request: CheckRequest) -> Result<CheckResponse, Fault> {
+        check(&self.service, request).await
+    }
+
+    pub(crate) async fn reserve(&self, request: ReserveRequest) -> Result<CheckResponse, Fault> {
+        answer(self.service.reserve(Request::new(request)).await)
+    }
+
+    pub(crate) async fn settle(&self, request: SettleRequest) -> Result<Vec<u64>, Fault> {
+        answer(self.service.settle(Request::new(request)).await).map(|response| response.returned)
+    }
+
+    pub(crate) async fn refund(&self, request: RefundRequest) -> Result<Vec<u64>, Fault> {
+        answer(self.service.refund(Request::new(request)).await).map(|response| response.returned)
+    }
+
+    pub(crate) async fn reset(
+        &self,
+        partition: &str,
+        subject: &str,
+        names: Vec<String>,
+    ) -> Result<(), Fault> {
+        let (partition, subject) = (partition.to_owned(), subject.to_owned());
+        answer(self.service.reset(Request::new(ResetRequest { partition, subject, names })).await).map(drop)
+    }
+
+    /// Until a time in microseconds.
+    pub(crate) async fn put_override(
+        &self,
+        partition: &str,
+        subject: &str,
+        name: &str,
+        limit: u64,
+        until: i64,
+    ) -> Result<(), Fault> {
+        let expires_at = chrono::DateTime::from_timestamp_micros(until).map(to_wire);
+        let (subject, name) = (subject.to_owned(), name.to_owned());
+        let r#override = Some(Override { subject, name, limit, expires_at });
+        let request = PutOverrideRequest { partition: partition.to_owned(), r#override };
+        answer(self.service.put_override(Request::new(request)).await).map(drop)
+    }
+
+    pub(crate) async fn delete_override(
+        &self,
+        partition: &str,
+        subject: &str,
+        name: &str,
+    ) -> Result<(), Fault> {
+        let (partition, subject, name) = (partition.to_owned(), subject.to_owned(), name.to_owned());
+        let request = DeleteOverrideRequest { partition, subject, name };
+        answer(self.service.delete_override(Request::new(request)).await).map(drop)
+    }
+
+    /// Name, subject, number, and end in microseconds.
+    pub(crate) async fn overrides(&self, partition: &str) -> Result<Vec<(String, String, u64, i64)>, Fault> {
+        let request = ListOverridesRequest { partition: partition.to_owned() };
+        let listed = answer(self.service.list_overrides(Request::new(request)).await)?.overrides;
+        let until = |it: &Override| {
+            let at = from_wire(it.expires_at.expect("an end"), "").expect("an instant");
+            at.timestamp_micros()
+        };
+        Ok(listed.into_iter().map(|it| (it.name.clone(), it.subject.clone(), it.limit, until(&it))).collect())
     }
 
     pub(crate) async fn drain(&self) -> Option<TallyBatch> {
@@ -83,6 +162,15 @@ impl Role {
 pub(crate) fn open(store: Store, clock: Arc<MockClock>) -> Arc<RateLimitService> {
     let service = RateLimitService::open(Settings { store }, clock, Arc::new(OsEntropy));
     Arc::new(service.expect("the settings are right"))
+}
+
+/// A store in the process that outlives it in this directory.
+fn in_process(directory: &std::path::Path) -> Store {
+    Store::Memory { max_states: 1_000_000, snapshot: Some(directory.join("counters")) }
+}
+
+fn answer<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Fault> {
+    response.map(tonic::Response::into_inner).map_err(fault::from_status)
 }
 
 /// So patient that a busy machine does not look like an outage.

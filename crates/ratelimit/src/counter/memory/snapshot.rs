@@ -123,7 +123,8 @@ impl Partition {
         let due = |at, what| Due { at, partition: self.name.clone(), what };
         let states = self.states.iter().map(|(key, held)| due(held.keep_until, What::State(key.clone())));
         let requests = self.requests.iter();
-        let requests = requests.map(|(id, record)| due(record.known_until + SLACK, What::Request(id.clone())));
+        let requests =
+            requests.map(|(id, record)| due(record.known_until + SLACK, What::Request(id.clone())));
         let overrides = self.overrides.iter();
         let overrides = overrides.map(|(key, it)| due(it.until + SLACK, What::Override(key.clone())));
         states.chain(requests).chain(overrides).collect()
