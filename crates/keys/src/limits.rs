@@ -1,37 +1,62 @@
-//! Limits as the keys role keeps them: parsed, stored as JSON, and the ones in force for a key. Counting is elsewhere.
+//! Limits as the keys role keeps them: stored as JSON, and the ones in force for a key. Parsing is in [`parse`]; counting
+//! is elsewhere.
+
+mod parse;
 
 use serde::{Deserialize, Serialize};
 use tollgate_proto::ratelimit::{self as wire, Algorithm};
 
-use crate::input::Problems;
-
-/// How many limits of its own a key may have.
-const PER_KEY: usize = 8;
-const NAME_CHARACTERS: usize = 64;
-/// What the exact counter can hold.
-const MAX_LIMIT: u64 = 1024;
-/// 400 days.
-const MAX_WINDOW_SECONDS: u32 = 34_560_000;
+pub(crate) use parse::parse;
 
 #[expect(
     clippy::struct_field_names,
     reason = "the field is called so in the API, on the wire and in the database"
 )]
-/// At most `limit` units in any `window_seconds` seconds.
+/// So many units, counted in one of three ways. Concurrency is not among them: it needs the end of a call, which nobody
+/// tells the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limit {
     pub(crate) name: String,
+    /// Units: 1 to 1 000 000 000.
     pub(crate) limit: u64,
-    pub(crate) window_seconds: u32,
-    pub(crate) algorithm: Counting,
+    #[serde(flatten)]
+    pub(crate) counting: Counting,
     pub(crate) on_failure: OnFailure,
+    /// Counted and reported, never enforced. Rows from before there was such a thing do not have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shadow: bool,
 }
 
-/// How units are counted.
+/// How units are counted. Windows are 1 second to 400 days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "algorithm", rename_all = "snake_case")]
+pub(crate) enum Counting {
+    /// At most so many in any window.
+    SlidingWindow { window_seconds: u32 },
+    /// A bucket that holds `burst` units and is refilled by the limit per window.
+    TokenBucket { window_seconds: u32, burst: u64 },
+    /// So many per period of a calendar.
+    Calendar { calendar: Calendar },
+}
+
+/// The periods of a calendar limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Calendar {
+    pub(crate) period: Period,
+    /// A name of the IANA time zone database.
+    pub(crate) time_zone: String,
+    /// The first day of a period; 0 for a day, which has one only.
+    pub(crate) anchor_day: u32,
+}
+
+/// How long a period is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Counting {
-    SlidingWindow,
+pub(crate) enum Period {
+    Day,
+    Week,
+    Month,
+    Year,
 }
 
 /// What a limit does when its counter cannot be reached.
@@ -43,62 +68,14 @@ pub(crate) enum OnFailure {
     Allow,
 }
 
-/// The limits of a new key.
-pub(crate) fn parse(limits: &[wire::Limit], problems: &mut Problems) -> Vec<Limit> {
-    let limits = problems.at_most(limits, PER_KEY, "/limits");
-    for (place, limit) in limits.iter().enumerate() {
-        if limits[..place].iter().any(|earlier| earlier.name == limit.name) {
-            problems.add(format!("/limits/{place}/name"), "another limit of this key has the same name");
-        }
-    }
-    limits.iter().enumerate().map(|(place, limit)| parse_one(limit, place, problems)).collect()
-}
-
-fn parse_one(limit: &wire::Limit, place: usize, problems: &mut Problems) -> Limit {
-    let mut wrong = |field: &str, detail: String| problems.add(format!("/limits/{place}/{field}"), detail);
-    if !is_name(&limit.name) {
-        wrong("name", format!("must have 1 to {NAME_CHARACTERS} of the characters a-z 0-9 _ . -"));
-    }
-    if limit.limit == 0 {
-        wrong("limit", format!("must be 1 to {MAX_LIMIT}"));
-    }
-    if limit.limit > MAX_LIMIT {
-        wrong("limit", format!("limits above {MAX_LIMIT} are not supported yet"));
-    }
-    if !(1..=MAX_WINDOW_SECONDS).contains(&limit.window_seconds) {
-        wrong("window_seconds", format!("must be 1 to {MAX_WINDOW_SECONDS} (400 days)"));
-    }
-    if Algorithm::try_from(limit.algorithm).is_err() {
-        wrong("algorithm", "only `sliding_window` is supported yet".to_owned());
-    }
-    let on_failure = on_failure(limit.on_failure).unwrap_or_else(|| {
-        wrong("on_failure", "must be `local`, `deny` or `allow`".to_owned());
-        OnFailure::Local
-    });
-    Limit { on_failure, ..sliding(&limit.name, limit.limit, limit.window_seconds) }
-}
-
-fn is_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
-    (1..=NAME_CHARACTERS).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-fn on_failure(number: i32) -> Option<OnFailure> {
-    match wire::OnFailure::try_from(number).ok()? {
-        wire::OnFailure::Unspecified | wire::OnFailure::Local => Some(OnFailure::Local),
-        wire::OnFailure::Deny => Some(OnFailure::Deny),
-        wire::OnFailure::Allow => Some(OnFailure::Allow),
-    }
-}
-
 /// A sliding window that is counted in process when its counter is away.
 pub(crate) fn sliding(name: &str, limit: u64, window_seconds: u32) -> Limit {
     Limit {
         name: name.to_owned(),
         limit,
-        window_seconds,
-        algorithm: Counting::SlidingWindow,
+        counting: Counting::SlidingWindow { window_seconds },
         on_failure: OnFailure::Local,
+        shadow: false,
     }
 }
 
@@ -116,90 +93,100 @@ pub(crate) fn in_force(plan: Vec<Limit>, own: Vec<Limit>) -> Vec<Limit> {
 
 impl From<Limit> for wire::Limit {
     fn from(limit: Limit) -> Self {
-        let Counting::SlidingWindow = limit.algorithm;
         let on_failure = match limit.on_failure {
             OnFailure::Local => wire::OnFailure::Local,
             OnFailure::Deny => wire::OnFailure::Deny,
             OnFailure::Allow => wire::OnFailure::Allow,
         };
-        Self {
+        let common = Self {
             name: limit.name,
             limit: limit.limit,
-            window_seconds: limit.window_seconds,
-            algorithm: Algorithm::SlidingWindow.into(),
             on_failure: on_failure.into(),
+            shadow: limit.shadow,
             ..Self::default()
+        };
+        match limit.counting {
+            Counting::SlidingWindow { window_seconds } => {
+                Self { algorithm: Algorithm::SlidingWindow.into(), window_seconds, ..common }
+            }
+            Counting::TokenBucket { window_seconds, burst } => {
+                Self { algorithm: Algorithm::TokenBucket.into(), window_seconds, burst, ..common }
+            }
+            Counting::Calendar { calendar } => {
+                Self { algorithm: Algorithm::Calendar.into(), calendar: Some(calendar.into()), ..common }
+            }
         }
+    }
+}
+
+impl From<Calendar> for wire::Calendar {
+    fn from(calendar: Calendar) -> Self {
+        let period = match calendar.period {
+            Period::Day => wire::Period::Day,
+            Period::Week => wire::Period::Week,
+            Period::Month => wire::Period::Month,
+            Period::Year => wire::Period::Year,
+        };
+        Self { period: period.into(), time_zone: calendar.time_zone, anchor_day: calendar.anchor_day }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-
-    fn wire(name: &str, limit: u64, window_seconds: u32) -> wire::Limit {
-        wire::Limit { name: name.into(), limit, window_seconds, ..Default::default() }
-    }
-
-    fn pointers(limits: &[wire::Limit]) -> Vec<String> {
-        let mut problems = Problems::default();
-        parse(limits, &mut problems);
-        let Err(fault) = problems.check() else { return vec![] };
-        fault.violated().iter().map(|violation| violation.pointer.clone().into_owned()).collect()
-    }
+    use crate::input::Problems;
 
     #[test]
-    fn bounds() {
-        let fine = [wire("a", 1, 1), wire(&"b".repeat(64), 1024, 34_560_000)];
-        assert_eq!(pointers(&fine), Vec::<String>::new());
-        let wrong = [
-            wire("", 1, 1),
-            wire("A", 1, 1),
-            wire("a", 0, 1),
-            wire("b", 1025, 1),
-            wire("c", 1, 0),
-            wire("d", 1, 34_560_001),
-        ];
-        assert_eq!(
-            pointers(&wrong),
-            [
-                "/limits/0/name",
-                "/limits/1/name",
-                "/limits/2/limit",
-                "/limits/3/limit",
-                "/limits/4/window_seconds",
-                "/limits/5/window_seconds",
-            ]
-        );
-        let many: Vec<_> = (0..9).map(|n| wire(&n.to_string(), 1, 1)).collect();
-        assert_eq!(pointers(&many), ["/limits"]);
-    }
-
-    #[test]
-    fn a_name_is_there_once() {
-        assert_eq!(pointers(&[wire("a", 1, 1), wire("b", 1, 1), wire("a", 2, 2)]), ["/limits/2/name"]);
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused() {
-        let unknown = wire::Limit { algorithm: 7, on_failure: 7, ..wire("a", 1, 1) };
-        assert_eq!(pointers(&[unknown]), ["/limits/0/algorithm", "/limits/0/on_failure"]);
-        let mut problems = Problems::default();
-        parse(&[wire("a", 5000, 86_400)], &mut problems);
-        let fault = problems.check().expect_err("refused");
-        assert_eq!(fault.violated()[0].detail, "limits above 1024 are not supported yet");
+    fn what_is_stored_already_is_read() {
+        let stored = json!([{
+            "name": "minute", "limit": 60, "window_seconds": 60, "algorithm": "sliding_window", "on_failure": "deny",
+        }]);
+        let read: Vec<Limit> = serde_json::from_value(stored.clone()).expect("limits");
+        assert_eq!(read, [Limit { on_failure: OnFailure::Deny, ..sliding("minute", 60, 60) }]);
+        assert_eq!(serde_json::to_value(read).expect("JSON"), stored, "and written as it was");
     }
 
     #[test]
     fn a_limit_survives_storage_and_wire() {
-        let sent = wire::Limit { on_failure: wire::OnFailure::Deny.into(), ..wire("a", 5, 60) };
-        let parsed = parse(&[sent], &mut Problems::default());
-        let stored = serde_json::to_value(&parsed).expect("JSON");
-        let read: Vec<Limit> = serde_json::from_value(stored).expect("limits");
-        assert_eq!(read, parsed);
-        let back = wire::Limit::from(read[0].clone());
-        assert_eq!((back.limit, back.window_seconds, back.on_failure()), (5, 60, wire::OnFailure::Deny));
-        assert_eq!(back.algorithm(), Algorithm::SlidingWindow);
+        let calendar = wire::Calendar {
+            period: wire::Period::Month.into(),
+            time_zone: "Asia/Kolkata".into(),
+            anchor_day: 31,
+        };
+        let common = wire::Limit { name: "a".into(), limit: 1_000_000_000, ..Default::default() };
+        for sent in [
+            wire::Limit {
+                window_seconds: 60,
+                algorithm: Algorithm::SlidingWindow.into(),
+                on_failure: wire::OnFailure::Deny.into(),
+                ..common.clone()
+            },
+            wire::Limit {
+                limit: 10,
+                window_seconds: 1,
+                burst: 50,
+                algorithm: Algorithm::TokenBucket.into(),
+                on_failure: wire::OnFailure::Allow.into(),
+                shadow: true,
+                ..common.clone()
+            },
+            wire::Limit {
+                calendar: Some(calendar),
+                algorithm: Algorithm::Calendar.into(),
+                on_failure: wire::OnFailure::Local.into(),
+                ..common
+            },
+        ] {
+            let mut problems = Problems::default();
+            let parsed = parse(std::slice::from_ref(&sent), &mut problems);
+            problems.check().expect("fine");
+            let stored: Value = serde_json::to_value(&parsed).expect("JSON");
+            let read: Vec<Limit> = serde_json::from_value(stored).expect("limits");
+            assert_eq!(read, parsed);
+            assert_eq!(wire::Limit::from(read[0].clone()), sent);
+        }
     }
 
     #[test]

@@ -20,13 +20,12 @@ pub(crate) const DEFAULT_PLAN: &str = "basic";
 const MINUTE: u32 = 60;
 const DAY: u32 = 86_400;
 
-/// Names and limits of the starting plans. No number is above 1024, which is what the exact counter can hold; larger
-/// daily numbers come with the counter's larger windows.
+/// Names and limits of the starting plans. A workspace keeps those that it was made with.
 fn starting_limits() -> [(&'static str, Vec<Limit>); 3] {
     [
         ("free", vec![sliding("minute", 10, MINUTE)]),
-        (DEFAULT_PLAN, vec![sliding("minute", 60, MINUTE), sliding("day", 1000, DAY)]),
-        ("pro", vec![sliding("minute", 600, MINUTE)]),
+        (DEFAULT_PLAN, vec![sliding("minute", 60, MINUTE), sliding("day", 5000, DAY)]),
+        ("pro", vec![sliding("minute", 600, MINUTE), sliding("day", 100_000, DAY)]),
     ]
 }
 

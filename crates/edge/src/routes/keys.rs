@@ -309,7 +309,7 @@ impl TryFrom<keys::Key> for Key {
             plan_id: key.plan_id,
             start: key.start,
             scopes: key.scopes,
-            limits: key.limits.into_iter().map(Limit::from).collect(),
+            limits: all(key.limits)?,
             allowed_ips: key.allowed_ips,
             enabled: key.enabled,
             created_by: key.created_by,

@@ -88,7 +88,7 @@ impl TryFrom<keys::Plan> for Plan {
         Ok(Self {
             id: plan.id,
             name: plan.name,
-            limits: plan.limits.into_iter().map(Limit::from).collect(),
+            limits: all(plan.limits)?,
             scopes: plan.scopes,
             created_at: instant(plan.created_at, "created_at")?,
         })

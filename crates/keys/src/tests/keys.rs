@@ -46,7 +46,7 @@ on_every_database! {
         assert_eq!(PresentedKey::parse(&made.secret).expect("a key").kind, KeyKind::Test);
         assert_eq!(get(&desk, &owner, &key.id).await.expect("there"), key);
         let in_force: Vec<_> = key.limits.iter().map(|it| (it.name.as_str(), it.limit)).collect();
-        assert_eq!(in_force, [("minute", 7), ("day", 1000), ("burst", 2)]);
+        assert_eq!(in_force, [("minute", 7), ("day", 5000), ("burst", 2)]);
         let Some(caller::Principal::User(user)) = owner.principal else { panic!("a user") };
         let expected = wire::Key {
             id: key.id.clone(),
@@ -90,7 +90,7 @@ on_every_database! {
             plan_id: "pln".into(),
             environment: 5,
             scopes: vec!["A".into()],
-            limits: vec![limit("minute", 5000)],
+            limits: vec![limit("minute", 1_000_000_001)],
             expires_at: Some(time::to_wire(desk.clock.now())),
             allowed_ips: vec!["x".into()],
             metadata_json: "[]".into(),

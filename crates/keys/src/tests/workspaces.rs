@@ -34,8 +34,8 @@ on_every_database! {
         }).collect();
         assert_eq!(said, [
             ("free", vec![("minute", 10, 60)]),
-            ("basic", vec![("minute", 60, 60), ("day", 1000, 86_400)]),
-            ("pro", vec![("minute", 600, 60)]),
+            ("basic", vec![("minute", 60, 60), ("day", 5000, 86_400)]),
+            ("pro", vec![("minute", 600, 60), ("day", 100_000, 86_400)]),
         ]);
     }
 
