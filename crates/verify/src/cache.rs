@@ -163,6 +163,12 @@ where
         Err(Fault::unavailable("the record changes faster than it can be read"))
     }
 
+    /// The record of `key` that is held, if it is good and believed. Reads nothing, and counts as no use of it.
+    pub(crate) fn peek(&self, key: &K, belief: Belief<'_>) -> Option<Arc<V>> {
+        let entry = self.entries.peek(key).filter(|it| self.believes(it, belief) && self.holds(it))?;
+        entry.value.clone()
+    }
+
     async fn read<F>(&self, key: &K, read: impl Fn() -> F) -> Answer<V>
     where
         F: Future<Output = Result<Option<V>, Fault>>,

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tollgate_kernel::{Clock, Code, Fault, SessionId, Timestamp, UserId, WorkspaceId};
-use tollgate_proto::{IdentityHandle, KeysHandle, fault::from_status, identity, keys};
+use tollgate_proto::{IdentityHandle, KeysHandle, fault::from_status, identity, keys, ratelimit};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub mod connect;
+mod known;
 
 /// How long the signing keys are believed, so that a key that identity has withdrawn is forgotten.
 const SIGNING_KEYS_AGE: Duration = Duration::from_mins(1);
@@ -269,9 +270,10 @@ impl Follows for Grant {
 
     fn bytes(&self) -> u64 {
         // The parts that a workspace chooses; JSON in memory takes some times its text.
-        let texts =
-            self.scopes.iter().map(String::len).chain(self.limits.iter().map(|limit| limit.name.len()));
-        let lists: usize = texts.map(|length| length + LIST_ITEM).sum();
+        let scopes: usize = self.scopes.iter().map(|scope| scope.len() + LIST_ITEM).sum();
+        let zone = |limit: &ratelimit::Limit| limit.calendar.as_ref().map_or(0, |it| it.time_zone.len());
+        let limit = |it: &ratelimit::Limit| size_of_val(it) + it.name.len() + zone(it) + LIST_ITEM;
+        let lists = scopes + self.limits.iter().map(limit).sum::<usize>();
         let metadata = 4 * serde_json::to_string(&self.metadata).map_or(0, |text| text.len());
         (size_of::<Self>() + lists + metadata + self.allowed_ips.len() * LIST_ITEM) as u64
     }
