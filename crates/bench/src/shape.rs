@@ -107,6 +107,10 @@ impl Stores {
         let mut stores = Self { settings: Vec::new(), folder: tempfile::tempdir()?, servers: None };
         let data = stores.folder.path().join("data").display().to_string();
         stores.set("TOLLGATE__DATA_DIR", &data);
+        // All load comes from one address.
+        for class in ["AUTH", "MANAGEMENT", "PROTECTED", "PUBLIC"] {
+            stores.set(&format!("TOLLGATE__EDGE__PER_IP__{class}"), "0");
+        }
         if let Some((database, redis)) = &servers {
             let key = (&OsEntropy as &dyn Entropy).bytes::<32>();
             stores.set("DATABASE_URL", database.url().expose_secret());

@@ -7,8 +7,12 @@ use std::{
 
 use http::HeaderValue;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tollgate_proto::ratelimit::{Algorithm, Limit, OnFailure};
+
+const MAX_UNITS: u64 = 1_000_000_000;
+/// 400 days.
+const MAX_WINDOW_SECONDS: u32 = 34_560_000;
 
 /// How the edge treats requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,10 @@ pub struct Config {
     pub max_concurrent_requests: NonZeroU32,
     /// How often one user may call protected routes with access tokens.
     pub user_limit: UserLimit,
+    /// How often one client address may call, before anybody is asked who it is.
+    pub per_ip: PerIp,
+    /// Whether answers carry `X-RateLimit-*` beside the fields of the standard to be. Default: they do.
+    pub legacy_ratelimit_headers: bool,
 }
 
 /// The limit on calls by access token, per user; clients see it under the name `user`.
@@ -32,6 +40,28 @@ pub struct Config {
 pub struct UserLimit {
     limit: u64,
     window_seconds: u32,
+}
+
+/// Limits by client address, per edge process: units in any `window_seconds`, up to 1 000 000 000; 0 is no limit. An IPv6
+/// address counts as its network of 64 bits; all whose address is not known count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerIp {
+    /// Requests to sign up, log in, refresh and log out. Default 60.
+    #[serde(deserialize_with = "units")]
+    pub auth: u64,
+    /// Requests to manage, and for verdicts about keys. Default 600.
+    #[serde(deserialize_with = "units")]
+    pub management: u64,
+    /// Calls to protected routes and of gateways whose credential is missing or not good. Default 60.
+    #[serde(deserialize_with = "units")]
+    pub protected: u64,
+    /// Requests for documents, signing keys and health, and for what is not there. Default 600.
+    #[serde(deserialize_with = "units")]
+    pub public: u64,
+    /// The window of all of them, in seconds: 1 to 34 560 000 (400 days). Default 60.
+    #[serde(deserialize_with = "window")]
+    pub window_seconds: u32,
 }
 
 /// The origin of a web page: scheme, host and port, as browsers write it.
@@ -47,7 +77,15 @@ impl Default for Config {
             request_timeout_ms: const { NonZeroU64::new(10_000).expect("is not zero") },
             max_concurrent_requests: const { NonZeroU32::new(1024).expect("is not zero") },
             user_limit: UserLimit { limit: 600, window_seconds: 60 },
+            per_ip: PerIp::default(),
+            legacy_ratelimit_headers: true,
         }
+    }
+}
+
+impl Default for PerIp {
+    fn default() -> Self {
+        Self { auth: 60, management: 600, protected: 60, public: 600, window_seconds: 60 }
     }
 }
 
@@ -82,14 +120,30 @@ impl TryFrom<UserLimitText> for UserLimit {
     type Error = &'static str;
 
     fn try_from(UserLimitText { limit, window_seconds }: UserLimitText) -> Result<Self, Self::Error> {
-        if !(1..=1024).contains(&limit) {
-            return Err("`limit` must be from 1 to 1024");
+        if !(1..=MAX_UNITS).contains(&limit) {
+            return Err("`limit` must be from 1 to 1000000000");
         }
-        if !(1..=34_560_000).contains(&window_seconds) {
+        if !(1..=MAX_WINDOW_SECONDS).contains(&window_seconds) {
             return Err("`window_seconds` must be from 1 to 34560000 (400 days)");
         }
         Ok(Self { limit, window_seconds })
     }
+}
+
+fn units<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let units = u64::deserialize(from)?;
+    if units > MAX_UNITS {
+        return Err(D::Error::custom("must be from 0 to 1000000000"));
+    }
+    Ok(units)
+}
+
+fn window<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let seconds = u32::deserialize(from)?;
+    if !(1..=MAX_WINDOW_SECONDS).contains(&seconds) {
+        return Err(D::Error::custom("must be from 1 to 34560000 (400 days)"));
+    }
+    Ok(seconds)
 }
 
 impl Origin {
@@ -139,6 +193,8 @@ mod tests {
             "request_timeout_ms": 1,
             "max_concurrent_requests": 2,
             "user_limit": { "limit": 3, "window_seconds": 4 },
+            "per_ip": { "auth": 5, "management": 6, "protected": 0, "public": 1_000_000_000, "window_seconds": 7 },
+            "legacy_ratelimit_headers": false,
         }))
         .expect("a config");
         assert_eq!(read(serde_json::to_value(&config).expect("JSON")), Ok(config));
@@ -152,9 +208,13 @@ mod tests {
             (json!({ "max_concurrent_requests": 0 }), "a nonzero u32"),
             (json!({ "trusted_proxies": ["10.0.0.0/33"] }), "invalid IP address"),
             (json!({ "user_limit": { "limit": 0, "window_seconds": 1 } }), "`limit`"),
-            (json!({ "user_limit": { "limit": 1025, "window_seconds": 1 } }), "`limit`"),
+            (json!({ "user_limit": { "limit": 1_000_000_001, "window_seconds": 1 } }), "`limit`"),
             (json!({ "user_limit": { "limit": 1, "window_seconds": 0 } }), "`window_seconds`"),
             (json!({ "user_limit": { "limit": 1 } }), "missing field `window_seconds`"),
+            (json!({ "per_ip": { "auth": 1_000_000_001 } }), "must be from 0 to 1000000000"),
+            (json!({ "per_ip": { "public": -1 } }), "expected u64"),
+            (json!({ "per_ip": { "window_seconds": 0 } }), "must be from 1 to 34560000"),
+            (json!({ "per_ip": { "login": 1 } }), "unknown field `login`"),
             (json!({ "cors_origins": ["*"] }), "must be an origin"),
             (json!({ "cors_origins": ["https://a.example/"] }), "must be an origin"),
             (json!({ "cors_origins": ["https://A.example"] }), "must be an origin"),

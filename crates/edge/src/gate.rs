@@ -9,13 +9,13 @@ use tollgate_kernel::{Clock, Fault, WorkspaceId};
 use tollgate_proto::{
     RateLimitHandle,
     fault::from_status,
-    ratelimit::{Charge, CheckRequest, CheckResponse, Limit, Tally},
+    ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, Tally},
 };
 use tollgate_verify::{
     Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, TokenRefusal, VerdictCode, Verifier,
 };
 
-use crate::principal::Principal;
+use crate::{door::Door, principal::Principal};
 
 /// Resolves, admits and counts.
 pub(crate) struct Gate {
@@ -24,6 +24,10 @@ pub(crate) struct Gate {
     pub(crate) clock: Arc<dyn Clock>,
     /// Of each user, on calls by access token.
     pub(crate) user_limit: Limit,
+    /// What turns clients away before anybody is asked about them.
+    pub(crate) door: Door,
+    /// Whether answers carry the older `X-RateLimit-*`, too.
+    pub(crate) legacy_headers: bool,
 }
 
 /// What is asked of a key.
@@ -126,8 +130,7 @@ impl Gate {
             return Ok(KeyVerdict { code, grant: Some(grant), count: None });
         }
         let count = self.count_key(&grant, question).await?;
-        let code = if count.allowed { VerdictCode::Valid } else { VerdictCode::RateLimited };
-        Ok(KeyVerdict { code, grant: Some(grant), count: Some(count) })
+        Ok(KeyVerdict { code: code_of(&count), grant: Some(grant), count: Some(count) })
     }
 
     /// A key's workspace may ask about it: its members, its service keys; and operators.
@@ -178,15 +181,39 @@ impl KeyVerdict {
     }
 }
 
-/// One charge per limit of the key.
+/// The verdict of the limits: a calendar limit that denies is a quota.
+pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
+    let denied = count.limits.iter().find(|it| count.denied_by.as_deref() == Some(&it.name));
+    match denied.map(|it| it.algorithm()) {
+        _ if count.allowed => VerdictCode::Valid,
+        Some(Algorithm::Calendar) => VerdictCode::QuotaExceeded,
+        _ => VerdictCode::RateLimited,
+    }
+}
+
+/// One charge per limit of the key. A shadow limit is charged what it can take: it denies nothing.
 fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
-    if let Some(limit) = grant.limits.iter().find(|limit| u64::from(cost) > limit.limit) {
-        let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, limit.limit);
+    let cost = u64::from(cost);
+    let small = |limit: &&Limit| !limit.shadow && cost > most(limit);
+    if let Some(limit) = grant.limits.iter().find(small) {
+        let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, most(limit));
         return Err(Fault::invalid("/cost", detail));
     }
     let subject = grant.key_id.to_string();
-    let charge = |limit: &Limit| Charge { limit: Some(limit.clone()), subject: subject.clone(), cost: cost.into() };
+    let charge = |limit: &Limit| Charge {
+        limit: Some(limit.clone()),
+        subject: subject.clone(),
+        cost: cost.min(most(limit)),
+    };
     Ok(grant.limits.iter().map(charge).collect())
+}
+
+/// The most that one call can take: of a bucket, what it holds.
+fn most(limit: &Limit) -> u64 {
+    match limit.algorithm() {
+        Algorithm::TokenBucket if limit.burst != 0 => limit.burst,
+        _ => limit.limit,
+    }
 }
 
 /// A call that is counted in the key's tally and charged to no limit.

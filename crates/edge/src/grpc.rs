@@ -167,6 +167,8 @@ fn limit_state(state: ratelimit::LimitState) -> gate::LimitState {
         limit: state.limit,
         remaining: state.remaining,
         reset_ms: millis(state.reset_us),
+        exceeded: state.exceeded,
+        shadow: state.shadow,
     }
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod client_ip;
 mod config;
 mod docs;
+mod door;
 mod extract;
 mod gate;
 mod grpc;
@@ -34,7 +35,7 @@ use tollgate_verify::Verifier;
 
 use crate::app::{App, Inner};
 pub use crate::{
-    config::{Config, Origin, UserLimit},
+    config::{Config, Origin, PerIp, UserLimit},
     docs::openapi,
     grpc::GateService,
 };
@@ -49,6 +50,8 @@ pub struct Parts {
     pub keys: KeysHandle,
     /// Counting.
     pub ratelimit: RateLimitHandle,
+    /// Counting clients by their address: a counter in this process, because whoever floods it must cost no I/O.
+    pub door: RateLimitHandle,
     /// What `/readyz` asks.
     pub readiness: Vec<Probe>,
     /// Time.
@@ -87,6 +90,8 @@ impl Edge {
             ratelimit: parts.ratelimit,
             clock: parts.clock.clone(),
             user_limit: config.user_limit.to_limit(),
+            door: door::Door::new(parts.door, config.per_ip, config.legacy_ratelimit_headers),
+            legacy_headers: config.legacy_ratelimit_headers,
         };
         let slots = usize::try_from(config.max_concurrent_requests.get()).unwrap_or(Semaphore::MAX_PERMITS);
         let app = App::new(Inner {

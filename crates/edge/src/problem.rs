@@ -18,17 +18,23 @@ use utoipa::ToSchema;
 /// The media type of RFC 9457.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The type and title of every 429 (draft-ietf-httpapi-ratelimit-headers-10 section 5.1).
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const QUOTA_EXCEEDED_TITLE: &str = "Request cannot be satisfied as assigned quota has been exceeded";
+
 /// A refusal on its way out. Boxed, because it travels in the `Err` of every handler.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    kind: Cow<'static, str>,
     status: StatusCode,
     title: &'static str,
     code: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    violated_policies: Vec<String>,
     headers: HeaderMap,
 }
 
@@ -36,10 +42,10 @@ struct Inner {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody {
-    /// Names the kind of problem; the same for the same `code`.
+    /// Names the kind of problem; the same for the same `code`. Of a 429: that of draft-ietf-httpapi-ratelimit-headers.
     #[serde(rename = "type")]
-    #[schema(example = "urn:tollgate:problem:invalid-argument")]
-    kind: String,
+    #[schema(value_type = String, example = "urn:tollgate:problem:invalid-argument")]
+    kind: Cow<'static, str>,
     /// The kind of problem in words; the same for the same `code`.
     #[schema(example = "Invalid request")]
     title: &'static str,
@@ -59,6 +65,10 @@ pub(crate) struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// Of a 429: the names of the limits that are used up, as in `RateLimit-Policy`. Left out if they have no names.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["minute"]))]
+    violated_policies: Vec<String>,
 }
 
 /// One thing that is wrong with a request.
@@ -80,12 +90,18 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS => QUOTA_EXCEEDED.into(),
+            _ => format!("urn:tollgate:problem:{}", code.to_ascii_lowercase().replace('_', "-")).into(),
+        };
         Self(Box::new(Inner {
+            kind,
             status,
             title,
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            violated_policies: Vec::new(),
             headers: HeaderMap::new(),
         }))
     }
@@ -138,6 +154,13 @@ impl Problem {
                 "A limit is used up; `Retry-After` says when to come back.",
             ),
         })
+    }
+
+    /// The same problem with the names of the limits that are used up.
+    #[must_use]
+    pub(crate) fn violating(mut self, policies: Vec<String>) -> Self {
+        self.0.violated_policies = policies;
+        self
     }
 
     /// The status that it will have.
@@ -213,7 +236,7 @@ pub(crate) const fn status_and_title(code: Code) -> (StatusCode, &'static str) {
         Code::Forbidden => (StatusCode::FORBIDDEN, "Not allowed"),
         Code::NotFound => (StatusCode::NOT_FOUND, "Not found"),
         Code::Conflict => (StatusCode::CONFLICT, "Conflict"),
-        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, QUOTA_EXCEEDED_TITLE),
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
         Code::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "Took too long"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
@@ -259,15 +282,16 @@ fn log(fault: &Fault) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Inner { status, title, code, detail, errors, headers } = *self.0;
+        let Inner { kind, status, title, code, detail, errors, violated_policies, headers } = *self.0;
         let body = ProblemBody {
-            kind: format!("urn:tollgate:problem:{}", code.to_ascii_lowercase().replace('_', "-")),
+            kind,
             title,
             status: status.as_u16(),
             detail,
             code,
             request_id: Context::current().map(|it| it.request_id().to_owned()).unwrap_or_default(),
             errors,
+            violated_policies,
         };
         let json = serde_json::to_vec(&body).expect("a problem has no map with odd keys");
         let mut response = (status, headers, json).into_response();
@@ -361,6 +385,29 @@ mod tests {
                 "errors": [{ "pointer": "/name", "detail": "is too long" }],
             })
         );
+    }
+
+    #[tokio::test]
+    async fn every_429_is_of_the_registered_type() {
+        let denied =
+            Problem::refused(VerdictCode::QuotaExceeded).expect("refused").violating(vec!["month".into()]);
+        let (status, _, body) = sent(denied).await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "title": "Request cannot be satisfied as assigned quota has been exceeded",
+                "status": 429,
+                "detail": "A limit is used up; `Retry-After` says when to come back.",
+                "code": "QUOTA_EXCEEDED",
+                "request_id": "",
+                "violated-policies": ["month"],
+            })
+        );
+        let throttled = sent(Fault::new(Code::RateLimited, "Later.").into()).await.2;
+        assert_eq!((&throttled["type"], &throttled["title"]), (&body["type"], &body["title"]));
+        assert!(throttled.get("violated-policies").is_none());
     }
 
     #[tokio::test]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use tollgate_kernel::{ExposeSecret, SecretString};
+use tollgate_proto::ratelimit::{CheckResponse, Limit};
 use tollgate_verify::{Credential, Grant, LiveToken, VerdictCode};
 
 use crate::{
     extract::{ClientIp, Presented},
-    gate::{Gate, Question},
+    gate::{Gate, KeyVerdict, Question, code_of},
     limit_headers,
     problem::Problem,
 };
@@ -38,35 +39,45 @@ pub(crate) struct Passed {
 }
 
 impl Gate {
-    /// Lets a call through to a route. A credential of a kind that the route does not accept is refused before it is looked
-    /// up, and counts nothing.
+    /// Lets a call through to a route, if its client has not presented too much that is no credential. A credential of a kind
+    /// that the route does not accept is refused before it is looked up, and counts nothing.
     pub(crate) async fn protect(&self, presented: Presented, accepts: Accepts) -> Result<Passed, Problem> {
-        match presented.credential {
-            Credential::Token(token) if accepts != Accepts::Key => self.protect_user(&token).await,
-            Credential::Key(key) if accepts != Accepts::Token => self.protect_key(&key, presented.ip).await,
-            _ => Err(Problem::invalid_credential()),
-        }
+        let Presented { credential, ip } = &presented;
+        let attempt = async {
+            match credential.as_ref().map_err(|missing| Problem::from(*missing))? {
+                Credential::Token(token) if accepts != Accepts::Key => self.protect_user(token).await,
+                Credential::Key(key) if accepts != Accepts::Token => self.protect_key(key, *ip).await,
+                _ => Err(Problem::invalid_credential()),
+            }
+        };
+        self.door.guard(&self.verifier, credential.as_ref().ok(), *ip, attempt).await
     }
 
     async fn protect_user(&self, token: &SecretString) -> Result<Passed, Problem> {
         let live = self.token(token.expose_secret()).await?.map_err(|_| Problem::invalid_credential())?;
         let count = self.count_user(&live).await?;
-        let code = if count.allowed { VerdictCode::Valid } else { VerdictCode::RateLimited };
-        passed_or_refused(code, limit_headers::headers(&count), Subject::User(live))
+        let limits = std::slice::from_ref(&self.user_limit);
+        self.passed_or_refused(code_of(&count), Some((&count, limits)), Subject::User(live))
     }
 
     async fn protect_key(&self, key: &SecretString, ip: ClientIp) -> Result<Passed, Problem> {
         let question = Question { client_ip: ip.0, ..Question::default() };
-        let verdict = self.key(key.expose_secret(), None, &question).await?;
-        let headers = verdict.count.as_ref().map(limit_headers::headers).unwrap_or_default();
-        let grant = verdict.grant.ok_or_else(Problem::invalid_credential)?;
-        passed_or_refused(verdict.code, headers, Subject::Key(grant))
+        let KeyVerdict { code, grant, count } = self.key(key.expose_secret(), None, &question).await?;
+        let grant = grant.ok_or_else(Problem::invalid_credential)?;
+        let count = count.as_ref().map(|count| (count, &*grant.limits));
+        self.passed_or_refused(code, count, Subject::Key(grant.clone()))
     }
-}
 
-fn passed_or_refused(code: VerdictCode, headers: HeaderMap, subject: Subject) -> Result<Passed, Problem> {
-    match Problem::refused(code) {
-        Some(problem) => Err(problem.with_headers(headers)),
-        None => Ok(Passed { subject, headers }),
+    fn passed_or_refused(
+        &self,
+        code: VerdictCode,
+        count: Option<(&CheckResponse, &[Limit])>,
+        subject: Subject,
+    ) -> Result<Passed, Problem> {
+        let said = |(count, limits)| limit_headers::headers(count, limits, self.legacy_headers);
+        let headers = count.map(said).unwrap_or_default();
+        let Some(problem) = Problem::refused(code) else { return Ok(Passed { subject, headers }) };
+        let violated = count.map(|(count, _)| limit_headers::violated(count)).unwrap_or_default();
+        Err(problem.violating(violated).with_headers(headers))
     }
 }

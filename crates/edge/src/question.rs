@@ -7,7 +7,7 @@ use crate::gate::Question;
 
 const MAX_SCOPES: usize = 64;
 const MAX_SCOPE_LENGTH: usize = 100;
-const MAX_COST: u32 = 1024;
+const MAX_COST: u32 = 1_000_000_000;
 const MAX_REQUEST_ID: usize = 128;
 
 /// A [`Question`] before it is checked.
@@ -34,7 +34,7 @@ impl TryFrom<Asked> for Question {
             return Err(Fault::invalid(format!("/scopes/{place}"), "must have 1 to 100 characters"));
         }
         if asked.cost.is_some_and(|cost| cost > MAX_COST) {
-            return Err(Fault::invalid("/cost", "must be at most 1024"));
+            return Err(Fault::invalid("/cost", "must be at most 1000000000"));
         }
         if asked.request_id.chars().count() > MAX_REQUEST_ID {
             return Err(Fault::invalid("/request_id", "must have at most 128 characters"));
@@ -71,7 +71,7 @@ mod tests {
             (Asked { scopes: vec!["a".into(); 65], ..asked() }, "/scopes"),
             (Asked { scopes: vec!["a".into(), String::new()], ..asked() }, "/scopes/1"),
             (Asked { scopes: vec!["a".repeat(101)], ..asked() }, "/scopes/0"),
-            (Asked { cost: Some(1025), ..asked() }, "/cost"),
+            (Asked { cost: Some(1_000_000_001), ..asked() }, "/cost"),
             (Asked { client_ip: "localhost".into(), ..asked() }, "/client_ip"),
             (Asked { request_id: "x".repeat(129), ..asked() }, "/request_id"),
         ] {
@@ -80,7 +80,7 @@ mod tests {
         }
         let most = Asked {
             scopes: vec!["a".repeat(100); 64],
-            cost: Some(1024),
+            cost: Some(1_000_000_000),
             client_ip: "::1".into(),
             request_id: "é".repeat(128),
             ..asked()

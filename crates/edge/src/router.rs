@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::State,
     middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
@@ -18,24 +19,39 @@ use utoipa_axum::{
 
 use crate::{
     app::App,
-    layers::{bounds, cors, headers, observe},
+    door::Class,
+    extract::ClientIp,
+    layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
         auth, docs, gate, health, jwks, keys, me, plans, service_keys, usage, verify, whoami, workspaces,
     },
 };
 
-/// What clients call.
-pub(crate) fn api() -> OpenApiRouter<App> {
+/// What clients call, by what it is to their addresses.
+pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 4] {
+    [
+        (Class::Auth, auth()),
+        (Class::Management, management()),
+        (Class::Protected, protected()),
+        (Class::Public, about()),
+    ]
+}
+
+/// Users and their sessions.
+fn auth() -> OpenApiRouter<App> {
     OpenApiRouter::default()
-        // Users and their sessions
         .routes(routes!(auth::signup))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::logout_all))
+}
+
+/// Workspaces and what is in them, and verdicts about it.
+fn management() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
         .routes(routes!(me::get_me))
-        // Workspaces and what is in them
         .routes(routes!(workspaces::list_workspaces))
         .routes(routes!(plans::list_plans))
         .routes(routes!(keys::list_keys, keys::create_key))
@@ -43,12 +59,20 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
-        // The turnstile
         .routes(routes!(verify::verify_key))
+}
+
+/// Behind the turnstile, which counts who fails at it itself.
+fn protected() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
         .routes(routes!(whoami::whoami))
         .routes(routes!(whoami::whoami_user))
         .routes(routes!(whoami::whoami_key))
-        // About this API
+}
+
+/// About this API.
+fn about() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
         .routes(routes!(jwks::jwks))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
@@ -57,7 +81,8 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
 }
 
-/// What gateways call. Not for browsers, so never under CORS: the answer to a preflight would pass as a 200 from here.
+/// What gateways call, protected. Not for browsers, so never under CORS: the answer to a preflight would pass as a 200 from
+/// here.
 pub(crate) fn gateways() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(gate::gate).map(|route| route.fallback(gate::gate)))
 }
@@ -74,11 +99,15 @@ pub(crate) fn router(app: &App, entropy: Arc<dyn Entropy>) -> Router {
             .layer(from_fn_with_state(app.clone(), bounds::time))
             .layer(from_fn_with_state(app.clone(), bounds::concurrency))
     };
-    let api = Router::from(api())
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    let unbounded =
-        Router::from(unbounded()).method_not_allowed_fallback(async || Problem::method_not_allowed());
+    let classed = |(class, routes): (Class, OpenApiRouter<App>)| {
+        let routes = Router::from(routes).method_not_allowed_fallback(async || Problem::method_not_allowed());
+        match class {
+            Class::Protected => routes,
+            _ => routes.route_layer(from_fn_with_state((app.clone(), class), door::count)),
+        }
+    };
+    let api = api().map(classed).into_iter().fold(Router::new(), Router::merge).fallback(nowhere);
+    let unbounded = classed((Class::Public, unbounded()));
 
     bounded(api)
         .layer(option_layer(cors::layer(&app.config.cors_origins)))
@@ -89,4 +118,9 @@ pub(crate) fn router(app: &App, entropy: Arc<dyn Entropy>) -> Router {
         .layer(from_fn(observe::observe))
         .layer(ContextLayer::new(entropy))
         .with_state(app.clone())
+}
+
+/// Where there is no route.
+async fn nowhere(State(app): State<App>, ip: ClientIp) -> Problem {
+    app.gate.door.count(Class::Public, ip).await.err().unwrap_or_else(Problem::not_found)
 }

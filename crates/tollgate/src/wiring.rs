@@ -311,6 +311,7 @@ impl<'a> Wiring<'a> {
             identity,
             keys,
             ratelimit,
+            door: self.door()?,
             readiness: self.probes.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
@@ -324,6 +325,12 @@ impl<'a> Wiring<'a> {
         self.addresses.http = Some(address);
         self.stages.push(stage);
         Ok(())
+    }
+
+    /// What the edge counts client addresses with: in this process, wherever the role ratelimit is.
+    fn door(&self) -> Result<RateLimitHandle, Fault> {
+        let settings = self.config.ratelimit.settings(None);
+        Ok(Arc::new(RateLimitService::open(settings, self.clock.clone(), self.entropy.clone())?))
     }
 
     async fn admin(&mut self, stage: &Stage) -> Result<(), Fault> {

@@ -11,6 +11,9 @@ use crate::problem::MEDIA_TYPE;
 
 type Refusal = (&'static str, &'static str);
 
+/// Of every request: addresses have limits of their own.
+const ADDRESS: &[Refusal] =
+    &[("429", "Too many requests came from this address; `Retry-After` says when to come back.")];
 /// Of every request that is bounded.
 const ANY: &[Refusal] = &[
     ("500", "A mistake of ours; quote `request_id` when you report it."),
@@ -34,12 +37,27 @@ const PATH: &[Refusal] = &[("404", "There is no such thing, or the caller may no
 /// Of protected routes.
 const PROTECTED: &[Refusal] = &[
     ("403", "The key may not make this call: `FORBIDDEN_IP`, `INSUFFICIENT_SCOPE` or `WRONG_ENVIRONMENT`."),
-    ("429", "A limit is used up; waiting for `Retry-After` makes the same call pass."),
+    (
+        "429",
+        "A limit is used up: `RATE_LIMITED`, or `QUOTA_EXCEEDED` if it is one of a calendar; waiting for `Retry-After` makes \
+         the same call pass. Or too many calls without a good credential came from this address.",
+    ),
 ];
 const LIMITS: &[(&str, &str)] = &[
-    ("RateLimit-Policy", "The limits in force: `\"name\";q=<units>;w=<seconds of the window>`, for each."),
-    ("RateLimit", "Where they stand: `\"name\";r=<units left>;t=<seconds until full>`, for each."),
-    ("X-RateLimit-Limit", "Units per window of the tightest limit."),
+    (
+        "RateLimit-Policy",
+        "The limits in force: `\"name\";q=<units>;w=<seconds of the window, of the present period, or in which the bucket \
+         fills>`, for each. A structured field (RFC 9651).",
+    ),
+    (
+        "RateLimit",
+        "Where they stand: `\"name\";r=<units left>;t=<seconds until full, or until this call passes>`, for each. A structured \
+         field (RFC 9651).",
+    ),
+    (
+        "X-RateLimit-Limit",
+        "Units per window of the tightest limit. This and the two below: unless they are switched off.",
+    ),
     ("X-RateLimit-Remaining", "Units that it has left."),
     ("X-RateLimit-Reset", "Seconds until it is full again, rounded up."),
 ];
@@ -53,6 +71,7 @@ pub(super) fn complete(document: &mut OpenApi) {
             if bounded {
                 refusals(operation);
             }
+            may(operation, ADDRESS);
             if has_tag(operation, "protected") {
                 limit_headers(&mut operation.responses);
                 if many {
@@ -97,7 +116,14 @@ fn refusals(operation: &mut Operation) {
         (parameter(&ParameterIn::Query), QUERY),
         (parameter(&ParameterIn::Path), PATH),
     ];
-    for (status, description) in classes.into_iter().filter(|it| it.0).flat_map(|it| it.1) {
+    for (_, class) in classes.into_iter().filter(|it| it.0) {
+        may(operation, class);
+    }
+}
+
+/// Says that it may be refused so, unless it says something of its own about it.
+fn may(operation: &mut Operation, refusals: &[Refusal]) {
+    for (status, description) in refusals {
         let responses = &mut operation.responses.responses;
         responses.entry((*status).to_owned()).or_insert_with(|| Response::new(*description).into());
     }
@@ -121,10 +147,6 @@ fn limit_headers(responses: &mut Responses) {
                 response.headers.insert((*name).to_owned(), header(description, Type::String).into());
             }
         }
-        if status == "429" {
-            let description = "Seconds until the same call passes, rounded up.";
-            response.headers.insert("Retry-After".to_owned(), header(description, Type::Integer).into());
-        }
     }
 }
 
@@ -146,6 +168,10 @@ fn as_problem(status: &str, response: &mut RefOr<Response>) {
     if response.content.is_empty() {
         let schema = Ref::from_schema_name("Problem");
         response.content.insert(MEDIA_TYPE.to_owned(), Content::new(Some(schema)).into());
+    }
+    if status == "429" {
+        let description = "Seconds until the same call passes, rounded up.";
+        response.headers.insert("Retry-After".to_owned(), header(description, Type::Integer).into());
     }
     if status == "401" {
         let description = "How to authenticate (RFC 6750 section 3).";

@@ -63,7 +63,8 @@ impl Modify for Credentials {
 /// The document (OpenAPI 3.1).
 pub fn openapi() -> Document {
     let mut document = Base::openapi();
-    for routes in [router::api(), router::gateways(), router::unbounded()] {
+    let api = router::api().into_iter().map(|(_, routes)| routes);
+    for routes in api.chain([router::gateways(), router::unbounded()]) {
         document.merge(routes.into_openapi());
     }
     complete::complete(&mut document);

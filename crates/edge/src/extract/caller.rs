@@ -28,8 +28,8 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Presented { credential, ip } = Presented::from_request_parts(parts, app).await?;
-        let principal = Principal::authenticate(&credential, &app.verifier).await?;
+        let Ok(Presented { credential, ip }) = Presented::from_request_parts(parts, app).await;
+        let principal = Principal::authenticate(&credential?, &app.verifier).await?;
         Ok(Self { principal: principal.ok_or_else(Problem::invalid_credential)?, ip })
     }
 }

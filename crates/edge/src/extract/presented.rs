@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use http::request::Parts;
+use http::{Extensions, HeaderMap, request::Parts};
 use tollgate_verify::credential::{Credential, Missing};
 
 use crate::{app::App, client_ip::client_ip, problem::Problem};
@@ -27,24 +27,30 @@ impl FromRequestParts<App> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(peer.map(|peer| client_ip(peer.0.ip(), &parts.headers, &app.config.trusted_proxies))))
+        Ok(Self::of(&parts.extensions, &parts.headers, app))
     }
 }
 
-/// The one credential of a request.
+impl ClientIp {
+    /// Of a request with these extensions and headers.
+    pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap, app: &App) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        Self(peer.map(|peer| client_ip(peer.0.ip(), headers, &app.config.trusted_proxies)))
+    }
+}
+
+/// The one credential of a request, or why there is none: that counts against its client, so it is no rejection yet.
 pub(crate) struct Presented {
-    pub(crate) credential: Credential,
+    pub(crate) credential: Result<Credential, Missing>,
     pub(crate) ip: ClientIp,
 }
 
 impl FromRequestParts<App> for Presented {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let credential = Credential::from_headers(&parts.headers)?;
-        let Ok(ip) = ClientIp::from_request_parts(parts, app).await;
-        Ok(Self { credential, ip })
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let credential = Credential::from_headers(&parts.headers);
+        Ok(Self { credential, ip: ClientIp::of(&parts.extensions, &parts.headers, app) })
     }
 }
 

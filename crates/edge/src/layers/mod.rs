@@ -2,5 +2,6 @@
 
 pub(crate) mod bounds;
 pub(crate) mod cors;
+pub(crate) mod door;
 pub(crate) mod headers;
 pub(crate) mod observe;

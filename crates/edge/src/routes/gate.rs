@@ -61,10 +61,10 @@ pub(crate) enum StatusStyle {
 pub(crate) async fn gate(
     State(app): State<App>,
     Query(query): Query<GateQuery>,
-    presented: Result<Presented, Problem>,
+    presented: Presented,
 ) -> Result<HeaderMap, Problem> {
     let answer = async {
-        let passed = app.gate.protect(presented?, Accepts::Either).await?;
+        let passed = app.gate.protect(presented, Accepts::Either).await?;
         Ok(who(&passed.subject, passed.headers)?)
     };
     answer.await.map_err(|problem| match query.status {

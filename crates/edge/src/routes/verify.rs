@@ -29,8 +29,8 @@ pub(crate) struct VerifyKey {
     #[schema(max_items = 64, example = json!(["orders.read"]))]
     scopes: Option<Vec<String>>,
     /// How many units the call takes of each limit; 1 if it is not given. 0 asks whether one would pass, and takes none.
-    /// At most what the key's smallest limit ever allows.
-    #[schema(minimum = 0, maximum = 1024, example = 1)]
+    /// At most what the key's smallest limit ever allows; shadow limits aside.
+    #[schema(minimum = 0, maximum = 1_000_000_000, example = 1)]
     cost: Option<u32>,
     /// The address that the call comes from, for keys that are bound to networks.
     #[schema(value_type = Option<String>, example = "203.0.113.9")]
@@ -102,7 +102,7 @@ pub(crate) struct LimitState {
     /// Which.
     #[schema(example = "minute")]
     name: String,
-    /// Units per window.
+    /// The number in force: units per window or period; what the full bucket holds.
     #[schema(example = 60)]
     limit: u64,
     /// Units that are left.
@@ -111,11 +111,20 @@ pub(crate) struct LimitState {
     /// Until the full limit is available again, in milliseconds, rounded up.
     #[schema(example = 60_000)]
     reset_ms: u64,
+    /// It stood in the way of this call. Left out if it is false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    exceeded: bool,
+    /// It is counted and reported, and denies nothing. Left out if it is false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    shadow: bool,
 }
 
 /// Verify a key
 ///
-/// Decides whether a call with this key may pass, counts it and charges its limits. The answer is 200 whatever the verdict.
+/// Decides whether a call with this key may pass, counts it and charges its limits. The answer is 200 whatever the verdict:
+/// `RATE_LIMITED` if a limit denied, `QUOTA_EXCEEDED` if that is one of a calendar.
 /// The caller is a service key with `keys.verify` in the key's workspace, or a user who is a member of it.
 #[utoipa::path(
     post, path = "/v1/keys/verify", operation_id = "verifyKey", tag = "verify",
@@ -184,6 +193,8 @@ impl From<ratelimit::LimitState> for LimitState {
             limit: state.limit,
             remaining: state.remaining,
             reset_ms: millis(state.reset_us),
+            exceeded: state.exceeded,
+            shadow: state.shadow,
         }
     }
 }

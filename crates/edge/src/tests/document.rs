@@ -10,12 +10,12 @@ use crate::{docs::openapi, problem::MEDIA_TYPE};
 
 const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::to_value(openapi()).expect("JSON")
 }
 
 /// Path, method and operation of everything that is documented.
-fn operations(document: &Value) -> Vec<(&str, Method, &Value)> {
+pub(super) fn operations(document: &Value) -> Vec<(&str, Method, &Value)> {
     let paths = document["paths"].as_object().expect("paths");
     let operations = paths.iter().flat_map(|(path, item)| {
         METHODS.iter().filter_map(move |method| {
@@ -30,7 +30,7 @@ fn is_public(operation: &Value) -> bool {
     operation["security"] == json!([{}])
 }
 
-fn with_id(path: &str) -> String {
+pub(super) fn with_id(path: &str) -> String {
     path.replace("{id}", "key_00000000000000000000000001")
 }
 

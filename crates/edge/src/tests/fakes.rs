@@ -1,6 +1,13 @@
-//! The other roles, by hand: keys that knows what it is told, a ratelimit that remembers what it was asked.
+//! The other roles, by hand: keys that knows what it is told, a ratelimit that remembers what it was asked, a counter of
+//! addresses that counts.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
 use tollgate_proto::{
@@ -64,6 +71,7 @@ pub(super) struct FakeKeys {
     grants: Mutex<HashMap<String, keys::Grant>>,
     service_grants: Mutex<HashMap<String, keys::ServiceGrant>>,
     callers: Mutex<Vec<Caller>>,
+    looked_up: AtomicUsize,
 }
 
 impl FakeKeys {
@@ -95,6 +103,11 @@ impl FakeKeys {
         new.key
     }
 
+    /// How many keys and service keys it was asked for so far.
+    pub(super) fn looked_up(&self) -> usize {
+        self.looked_up.load(Ordering::SeqCst)
+    }
+
     /// Who asked it to revoke keys.
     pub(super) fn callers(&self) -> Vec<Caller> {
         std::mem::take(&mut self.callers.lock().expect("not poisoned"))
@@ -119,6 +132,7 @@ fake!(Keys for FakeKeys in keys {
         &self,
         request: Request<keys::ResolveKeyRequest>,
     ) -> Result<Response<keys::ResolveKeyResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         let grant = self.grants.lock().expect("not poisoned").get(&request.into_inner().public_id).cloned();
         Ok(Response::new(keys::ResolveKeyResponse { grant }))
     }
@@ -127,6 +141,7 @@ fake!(Keys for FakeKeys in keys {
         &self,
         request: Request<keys::ResolveServiceKeyRequest>,
     ) -> Result<Response<keys::ResolveServiceKeyResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         let public_id = request.into_inner().public_id;
         let grant = self.service_grants.lock().expect("not poisoned").get(&public_id).cloned();
         Ok(Response::new(keys::ResolveServiceKeyResponse { grant }))
@@ -159,7 +174,7 @@ fake!(Keys for FakeKeys in keys {
     revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
 });
 
-/// Allows everything, or denies everything; remembers what it was asked.
+/// Allows everything, or denies everything that is enforced; remembers what it was asked.
 #[derive(Default)]
 pub(super) struct FakeRateLimit {
     denies: Mutex<bool>,
@@ -188,16 +203,84 @@ fake!(RateLimit for FakeRateLimit in ratelimit {
             reset_us: 59_000_001,
             window_seconds: limit.window_seconds,
             exceeded: denied,
-            ..LimitState::default()
+            shadow: limit.shadow,
+            algorithm: limit.algorithm,
         };
         let limits: Vec<_> = request.charges.iter().filter_map(|it| it.limit.clone()).map(state).collect();
-        let denied = denied && !limits.is_empty();
+        let denied_by = limits.iter().find(|it| denied && !it.shadow).map(|it| it.name.clone());
+        let denied = denied_by.is_some();
         self.asked.lock().expect("not poisoned").push(request);
         Ok(Response::new(CheckResponse {
             allowed: !denied,
-            denied_by: denied.then(|| limits[0].name.clone()),
+            denied_by,
             retry_after_us: if denied { 1_000_001 } else { 0 },
             limits,
+            degraded: false,
+        }))
+    }
+} absent {
+    check_batch(CheckBatchRequest) -> CheckBatchResponse;
+    reserve(ReserveRequest) -> CheckResponse;
+    settle(SettleRequest) -> SettleResponse;
+    refund(RefundRequest) -> SettleResponse;
+    reset(ResetRequest) -> ResetResponse;
+    put_override(PutOverrideRequest) -> PutOverrideResponse;
+    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
+    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
+    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
+    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
+});
+
+/// Counts clients by their address, for ever.
+#[derive(Default)]
+pub(super) struct FakeDoor {
+    counted: Mutex<HashMap<(String, String), u64>>,
+    broken: AtomicBool,
+}
+
+impl FakeDoor {
+    pub(super) fn breaks(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// What was counted of whom, in the order of their names.
+    pub(super) fn counted(&self) -> Vec<(String, String, u64)> {
+        let counted = self.counted.lock().expect("not poisoned");
+        let mut all: Vec<_> =
+            counted.iter().map(|((who, what), n)| (who.clone(), what.clone(), *n)).collect();
+        all.sort();
+        all
+    }
+}
+
+fake!(RateLimit for FakeDoor in ratelimit {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("on fire"));
+        }
+        let request = request.into_inner();
+        let [charge] = &request.charges[..] else { panic!("one limit: {request:?}") };
+        let limit = charge.limit.clone().expect("a limit");
+        let mut counted = self.counted.lock().expect("not poisoned");
+        let used = counted.entry((request.partition.clone(), limit.name.clone())).or_default();
+        let allowed = *used + charge.cost <= limit.limit;
+        if allowed && !request.peek {
+            *used += charge.cost;
+        }
+        let state = LimitState {
+            name: limit.name.clone(),
+            limit: limit.limit,
+            remaining: limit.limit - *used,
+            reset_us: 50_000_000,
+            window_seconds: limit.window_seconds,
+            exceeded: !allowed,
+            ..LimitState::default()
+        };
+        Ok(Response::new(CheckResponse {
+            allowed,
+            denied_by: (!allowed).then_some(limit.name),
+            retry_after_us: if allowed { 0 } else { 41_000_001 },
+            limits: vec![state],
             degraded: false,
         }))
     }

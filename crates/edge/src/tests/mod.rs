@@ -5,7 +5,9 @@ mod document;
 mod doors;
 mod fakes;
 mod grpc;
+mod limits;
 mod manage;
+mod per_ip;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +23,7 @@ use tollgate_testkit::MockClock;
 use tollgate_verify::{Changes, KeyKind, Settings, TokenRules, Verifier, watch::always};
 use tower::ServiceExt;
 
-use self::fakes::{FakeIdentity, FakeKeys, FakeRateLimit};
+use self::fakes::{FakeDoor, FakeIdentity, FakeKeys, FakeRateLimit};
 use crate::{Config, Edge, Parts, Probe};
 
 /// An edge over hand-written roles.
@@ -30,6 +32,7 @@ struct TestEdge {
     router: Router,
     keys: Arc<FakeKeys>,
     ratelimit: Arc<FakeRateLimit>,
+    door: Arc<FakeDoor>,
 }
 
 /// An answer, whole.
@@ -47,7 +50,8 @@ impl TestEdge {
 
     fn with(config: Config, readiness: Vec<Probe>) -> Self {
         let (keys, ratelimit) = (Arc::new(FakeKeys::default()), Arc::new(FakeRateLimit::default()));
-        let (identity, clock) = (Arc::new(FakeIdentity), MockClock::new());
+        let (identity, door, clock) =
+            (Arc::new(FakeIdentity), Arc::new(FakeDoor::default()), MockClock::new());
         let rules = TokenRules { issuer: "https://test".into(), audience: "test".into() };
         let settings = Settings {
             rules,
@@ -63,12 +67,13 @@ impl TestEdge {
             identity,
             keys: keys.clone(),
             ratelimit: ratelimit.clone(),
+            door: door.clone(),
             readiness,
             clock,
             entropy: Arc::new(OsEntropy),
         };
         let edge = Edge::new(config, parts);
-        Self { router: edge.http(), edge, keys, ratelimit }
+        Self { router: edge.http(), edge, keys, ratelimit, door }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What tests need otherwise than an installation does: cheap hashes, and throttles that a suite does not reach.
-const TEST_SETTINGS: [(&str, &str); 18] = [
+const TEST_SETTINGS: [(&str, &str); 22] = [
     ("TOLLGATE__HTTP__LISTEN", "127.0.0.1:0"),
     ("TOLLGATE__GATE__LISTEN", "127.0.0.1:0"),
     ("TOLLGATE__ADMIN__LISTEN", "127.0.0.1:0"),
@@ -40,6 +40,11 @@ const TEST_SETTINGS: [(&str, &str); 18] = [
     ("TOLLGATE__IDENTITY__THROTTLE__LOGIN_IP__LIMIT", "1024"),
     ("TOLLGATE__IDENTITY__THROTTLE__LOGIN_IDENTIFIER__LIMIT", "1024"),
     ("TOLLGATE__IDENTITY__THROTTLE__SIGNUP_IP__LIMIT", "1024"),
+    // All clients of a test have one address, and no time passes there by itself.
+    ("TOLLGATE__EDGE__PER_IP__AUTH", "1000000000"),
+    ("TOLLGATE__EDGE__PER_IP__MANAGEMENT", "1000000000"),
+    ("TOLLGATE__EDGE__PER_IP__PROTECTED", "1000000000"),
+    ("TOLLGATE__EDGE__PER_IP__PUBLIC", "1000000000"),
     // A busy machine must not let it run out.
     ("TOLLGATE__CHANGES__LEASE_MS", "30000"),
     ("TOLLGATE__DATABASE__POOL_SIZE", "4"),

@@ -27,6 +27,7 @@ mod http;
 mod keys {
     //! `/v1/keys/…`
     mod create;
+    mod limits;
     mod list;
     mod revoke;
     mod usage;
@@ -36,6 +37,7 @@ mod logs;
 mod me;
 mod operators;
 mod outage;
+mod per_ip;
 mod process;
 mod processes;
 mod restart;

@@ -82,7 +82,7 @@ async fn what_breaks_a_rule_is_named_and_nothing_is_made() {
         ("scopes", json!(["Orders Read"]), "/scopes/0"),
         ("scopes", json!(vec!["a"; 65]), "/scopes"),
         ("limits", limit(json!(0), json!(60)), "/limits/0/limit"),
-        ("limits", limit(json!(1025), json!(60)), "/limits/0/limit"),
+        ("limits", limit(json!(1_000_000_001), json!(60)), "/limits/0/limit"),
         ("limits", limit(json!(-1), json!(60)), "/limits/0/limit"),
         ("limits", limit(json!(1), json!(0)), "/limits/0/window_seconds"),
         ("limits", limit(json!(1), json!(34_560_001)), "/limits/0/window_seconds"),

@@ -19,9 +19,11 @@ use crate::{
 /// How long to wait for what must come true by itself.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     // Longer than the leases, which a revoke may take.
     ("TOLLGATE__GRPC__TIMEOUT_MS", "20000"),
+    // A key that is revoked is hammered on.
+    ("TOLLGATE__EDGE__PER_IP__PROTECTED", "0"),
     ("TOLLGATE__MESH__TOKEN", "a-mesh-token-of-the-tests"),
     ("TOLLGATE__MASTER_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
     ("TOLLGATE__IDENTITY__PASSWORD__MEMORY_KIB", "7168"),
