@@ -2,7 +2,9 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
+    "envoy/service/auth/v3/external_auth.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
     "tollgate/gate/v1/gate.proto",
     "tollgate/identity/v1/identity.proto",
     "tollgate/kernel/v1/caller.proto",
@@ -13,7 +15,9 @@ const FILES: [&str; 7] = [
 ];
 
 /// Messages that carry a secret or its digest: `src/redact.rs` writes their `Debug`, without the values.
-const SECRETS: [&str; 13] = [
+const SECRETS: [&str; 15] = [
+    "envoy.config.core.v3.HeaderValue",
+    "envoy.service.auth.v3.AttributeContext.HttpRequest",
     "tollgate.gate.v1.AuthorizeRequest",
     "tollgate.gate.v1.VerifyKeyRequest",
     "tollgate.gate.v1.VerifyTokenRequest",

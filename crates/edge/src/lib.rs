@@ -10,6 +10,7 @@ mod client_ip;
 mod config;
 mod docs;
 mod door;
+mod ext_authz;
 mod extract;
 mod gate;
 mod grpc;
@@ -30,13 +31,17 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tollgate_kernel::{Clock, Entropy, Fault};
-use tollgate_proto::{IdentityHandle, KeysHandle, RateLimitHandle, gate::gate_server::GateServer};
+use tollgate_proto::{
+    IdentityHandle, KeysHandle, RateLimitHandle, envoy::auth::authorization_server::AuthorizationServer,
+    gate::gate_server::GateServer,
+};
 use tollgate_verify::Verifier;
 
 use crate::app::{App, Inner};
 pub use crate::{
     config::{Config, Origin, PerIp, UserLimit},
     docs::openapi,
+    ext_authz::ExtAuthzService,
     grpc::GateService,
 };
 
@@ -119,5 +124,11 @@ impl Edge {
     /// The service `tollgate.gate.v1.Gate`. Deadlines and request contexts are layers of whoever serves it.
     pub fn gate(&self) -> GateServer<GateService> {
         grpc::server(self.app.clone())
+    }
+
+    /// The service `envoy.service.auth.v3.Authorization`, which belongs on the Gate's port. Whoever serves it lets it know
+    /// its peers, as tonic's `TcpConnectInfo`; without that the client's address is unknown.
+    pub fn ext_authz(&self) -> AuthorizationServer<ExtAuthzService> {
+        ext_authz::server(self.app.clone())
     }
 }

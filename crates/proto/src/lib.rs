@@ -34,6 +34,14 @@ pub use generated::tollgate::{
     gate::v1 as gate, identity::v1 as identity, kernel::v1 as kernel, keys::v1 as keys,
     ratelimit::v1 as ratelimit, verify::v1 as verify,
 };
+/// What Envoy asks: the parts of its contracts that Tollgate reads and writes.
+pub mod envoy {
+    pub use super::generated::envoy::{
+        config::core::v3 as core, extensions::common::ratelimit::v3 as descriptors, r#type::v3 as types,
+        service::auth::v3 as auth, service::ratelimit::v3 as ratelimit,
+    };
+    pub use super::generated::google::rpc::Status;
+}
 pub use identity::identity_server::Identity;
 pub use keys::keys_server::Keys;
 pub use ratelimit::rate_limit_server::RateLimit;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{gate, identity, keys};
+use crate::{
+    envoy::{auth::attribute_context, core},
+    gate, identity, keys,
+};
 
 macro_rules! redacted {
     ($($message:path { $($shown:ident),* })*) => {$(
@@ -30,6 +33,9 @@ redacted! {
     keys::CreateServiceKeyResponse { service_key }
     keys::ResolveKeyRequest { public_id }
     keys::ResolveServiceKeyRequest { public_id }
+    // Headers of a client's request: its credential is among them.
+    attribute_context::HttpRequest {}
+    core::HeaderValue { key }
 }
 
 #[cfg(test)]
@@ -42,7 +48,10 @@ mod tests {
         let tokens = identity::TokenSet { access_token: "hunter2".into(), ..Default::default() };
         let created = keys::CreateKeyResponse { secret: "hunter2".into(), ..Default::default() };
         let verify = gate::VerifyKeyRequest { key: "hunter2".into(), ..Default::default() };
+        let header = core::HeaderValue { raw_value: "hunter2".into(), ..Default::default() };
+        let headers = [("authorization".to_owned(), "hunter2".to_owned())].into();
+        let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
-        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}").contains("hunter2"));
+        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}{header:?}{asked:?}").contains("hunter2"));
     }
 }

@@ -20,6 +20,10 @@ static SCOPES: HeaderName = HeaderName::from_static("x-tollgate-scopes");
 static PLAN: HeaderName = HeaderName::from_static("x-tollgate-plan");
 static STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
 
+/// Every header that a gateway is told by, of which a client may send none.
+pub(crate) static INTRODUCTION: [&HeaderName; 6] =
+    [&USER_ID, &KEY_ID, &WORKSPACE_ID, &SCOPES, &PLAN, &STATUS];
+
 /// How the gateway wants to hear it.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +77,8 @@ pub(crate) async fn gate(
     })
 }
 
-fn who(subject: &Subject, mut headers: HeaderMap) -> Result<HeaderMap, Fault> {
+/// Who passed, in the headers of an answer that has these.
+pub(crate) fn who(subject: &Subject, mut headers: HeaderMap) -> Result<HeaderMap, Fault> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(Fault::internal);
     match subject {
         Subject::User(token) => {

@@ -174,16 +174,21 @@ fake!(Keys for FakeKeys in keys {
     revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
 });
 
-/// Allows everything, or denies everything that is enforced; remembers what it was asked.
+/// Allows everything, or denies everything that is enforced, or is not there; remembers what it was asked.
 #[derive(Default)]
 pub(super) struct FakeRateLimit {
     denies: Mutex<bool>,
+    fails: Mutex<bool>,
     asked: Mutex<Vec<CheckRequest>>,
 }
 
 impl FakeRateLimit {
     pub(super) fn deny(&self) {
         *self.denies.lock().expect("not poisoned") = true;
+    }
+
+    pub(super) fn fail(&self) {
+        *self.fails.lock().expect("not poisoned") = true;
     }
 
     /// What it was asked since it was last asked this.
@@ -194,6 +199,9 @@ impl FakeRateLimit {
 
 fake!(RateLimit for FakeRateLimit in ratelimit {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        if *self.fails.lock().expect("not poisoned") {
+            return Err(Status::unavailable("not in this test"));
+        }
         let request = request.into_inner();
         let denied = *self.denies.lock().expect("not poisoned");
         let state = |limit: Limit| LimitState {

@@ -3,6 +3,7 @@
 mod bounds;
 mod document;
 mod doors;
+mod ext_authz;
 mod fakes;
 mod grpc;
 mod limits;
