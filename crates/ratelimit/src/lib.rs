@@ -8,6 +8,7 @@
 mod call;
 mod counter;
 mod engine;
+pub mod envoy;
 mod service;
 mod settings;
 mod tally;

@@ -27,6 +27,9 @@ pub struct Config {
     /// counts once more for every 64 of them. Beyond it, calls that need one more are not decided. Default 1 000 000.
     #[serde(deserialize_with = "max_states")]
     pub memory_max_states: usize,
+    /// A file with the limits that Envoy may ask for, see [`Domains`](crate::envoy::Domains). Empty, the default: Envoy is
+    /// not answered.
+    pub envoy_config: PathBuf,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             redis_connect_timeout_ms: 250,
             redis_retry_interval_ms: 250,
             memory_max_states: 1_000_000,
+            envoy_config: PathBuf::new(),
         }
     }
 }

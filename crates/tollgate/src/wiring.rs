@@ -14,6 +14,10 @@ use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_keys::KeysService;
 use tollgate_proto::{
     IdentityHandle, KeysHandle, RateLimitHandle,
+    envoy::{
+        auth::authorization_server,
+        ratelimit::rate_limit_service_server::{self, RateLimitServiceServer},
+    },
     gate::gate_server,
     identity::identity_server::{self, IdentityServer},
     keys::keys_server::{self, KeysServer},
@@ -21,7 +25,10 @@ use tollgate_proto::{
     ratelimit::rate_limit_server::{self, RateLimitServer},
     remote::Remote,
 };
-use tollgate_ratelimit::RateLimitService;
+use tollgate_ratelimit::{
+    RateLimitService,
+    envoy::{Domains, EnvoyService},
+};
 use tollgate_verify::{
     Changes, TokenRules, Verifier,
     watch::{Follower, Trust},
@@ -68,6 +75,9 @@ pub async fn start(
     let Wiring { addresses, draining, stages, .. } = wiring;
     Ok(Running { addresses, keys: keys_here, draining, stages, deaths, _lock: lock })
 }
+
+/// The full name of what Envoy's rate limit filter asks.
+const ENVOY: &str = rate_limit_service_server::SERVICE_NAME;
 
 struct Wiring<'a> {
     config: &'a Config,
@@ -166,9 +176,36 @@ impl<'a> Wiring<'a> {
         });
         let server = RateLimitServer::from_arc(service.clone()).max_decoding_message_size(self.max_message());
         let routes = Routes::new(self.mesh_only(server));
-        self.role_port(&stage, Role::Ratelimit, rate_limit_server::SERVICE_NAME, routes).await?;
+        match self.envoy(service.clone()).await? {
+            // For Envoy alone: nobody else calls this role from outside.
+            Some(envoy) if self.roles.is_all() => {
+                self.open_role(&stage, Role::Ratelimit, &[ENVOY], Routes::new(envoy)).await?;
+            }
+            Some(envoy) => {
+                let names = [rate_limit_server::SERVICE_NAME, ENVOY];
+                self.open_role(&stage, Role::Ratelimit, &names, routes.add_service(envoy)).await?;
+            }
+            None => {
+                self.role_port(&stage, Role::Ratelimit, rate_limit_server::SERVICE_NAME, routes).await?;
+            }
+        }
         self.stages.push(stage);
         Ok(service)
+    }
+
+    /// What Envoy's rate limit filter asks, if it may.
+    async fn envoy(
+        &self,
+        counters: RateLimitHandle,
+    ) -> Result<Option<InterceptedService<RateLimitServiceServer<EnvoyService>, Incoming>>, Fault> {
+        let file = &self.config.ratelimit.envoy_config;
+        if file.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let domains = Domains::read(file).map_err(Fault::internal)?;
+        let service = EnvoyService::open(domains, counters).await?;
+        let server = RateLimitServiceServer::new(service).max_decoding_message_size(self.max_message());
+        Ok(Some(self.mesh_only(server)))
     }
 
     async fn identity(&mut self, ratelimit: &RateLimitHandle) -> Result<IdentityHandle, Fault> {
@@ -317,10 +354,10 @@ impl<'a> Wiring<'a> {
             entropy: self.entropy.clone(),
         };
         let edge = Edge::new(self.config.edge.clone(), parts);
-        let routes = Routes::new(edge.gate());
-        let name = gate_server::SERVICE_NAME;
+        let routes = Routes::new(edge.gate()).add_service(edge.ext_authz());
+        let names = [gate_server::SERVICE_NAME, authorization_server::SERVICE_NAME];
         self.addresses.gate =
-            Some(self.grpc(&stage, "gate.listen", self.config.gate.listen, name, routes).await?);
+            Some(self.grpc(&stage, "gate.listen", self.config.gate.listen, &names, routes).await?);
         let address = self.http(&stage, "http.listen", self.config.http.listen, edge.http()).await?;
         self.addresses.http = Some(address);
         self.stages.push(stage);
@@ -370,11 +407,18 @@ impl<'a> Wiring<'a> {
         name: &'static str,
         routes: Routes,
     ) -> Result<(), Fault> {
-        if self.roles.is_all() {
-            return Ok(());
-        }
+        if self.roles.is_all() { Ok(()) } else { self.open_role(stage, role, &[name], routes).await }
+    }
+
+    async fn open_role(
+        &mut self,
+        stage: &Stage,
+        role: Role,
+        names: &[&'static str],
+        routes: Routes,
+    ) -> Result<(), Fault> {
         let at = address_of(self.config, role).expect("the edge opens no such port").listen;
-        let address = self.grpc(stage, &format!("{role}.listen"), at, name, routes).await?;
+        let address = self.grpc(stage, &format!("{role}.listen"), at, names, routes).await?;
         self.addresses.set(role, address);
         Ok(())
     }
@@ -398,17 +442,22 @@ impl<'a> Wiring<'a> {
         stage: &Stage,
         key: &str,
         address: SocketAddr,
-        name: &'static str,
+        names: &[&'static str],
         routes: Routes,
     ) -> Result<SocketAddr, Fault> {
         let listener = serve::listen(key, address).await?;
         let address = listener.local_addr().map_err(Fault::internal)?;
         // Until the first look at the parts.
-        for service in ["", name] {
+        for service in [""].iter().chain(names) {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
-        self.services.push(name);
-        let port = Port { routes, name, settings: self.config.grpc.clone(), entropy: self.entropy.clone() };
+        self.services.extend(names);
+        let port = Port {
+            routes,
+            names: names.to_vec(),
+            settings: self.config.grpc.clone(),
+            entropy: self.entropy.clone(),
+        };
         let health = HealthService::from_health_reporter(self.health.clone());
         stage.spawn("gRPC server", port.serve(listener, health, stage.stop_signal()));
         Ok(address)

@@ -2,6 +2,7 @@
 
 use tollgate_identity::MasterKey;
 use tollgate_kernel::{ExposeSecret, SecretString};
+use tollgate_ratelimit::envoy::Domains;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Mistake, Mistakes, Origin, RemoteRole, Settings};
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, roles: &RoleSet, settings: &Settings, mista
     database(config, roles, &mut found);
     redis(config, roles, &mut found);
     mesh(config, roles, &mut found);
+    envoy(config, roles, &mut found);
     master_key(config, roles, &mut found);
     issuer(config, &mut found);
     log_filter(config, &mut found);
@@ -110,7 +112,8 @@ fn mesh(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
         }
         return;
     }
-    for role in roles.iter().filter(|_| !roles.is_all()) {
+    let envoy = !config.ratelimit.envoy_config.as_os_str().is_empty();
+    for role in roles.iter().filter(|role| !roles.is_all() || (envoy && *role == Role::Ratelimit)) {
         let Some(at) = address_of(config, role).filter(|at| !at.listen.ip().is_loopback()) else { continue };
         let what = format!(
             "is {}, beyond this machine, and there is no mesh token: anybody could speak for anybody",
@@ -119,6 +122,17 @@ fn mesh(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
         let mend = "set TOLLGATE__MESH__TOKEN_FILE to a file with one, the same in every process; \
                     `tollgate secrets init --dir DIR` makes it";
         found.wrong(&format!("{role}.listen"), what, mend);
+    }
+}
+
+fn envoy(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
+    let file = &config.ratelimit.envoy_config;
+    if file.as_os_str().is_empty() || !roles.has(Role::Ratelimit) {
+        return;
+    }
+    if let Err(mistakes) = Domains::read(file) {
+        let mend = "deploy/gateways/envoy/ratelimit.toml explains every key of this file";
+        found.wrong("ratelimit.envoy_config", mistakes.to_string(), mend);
     }
 }
 

@@ -28,8 +28,8 @@ use crate::config::Grpc;
 pub(crate) struct Port {
     /// The services, without health and reflection.
     pub routes: Routes,
-    /// The full name of the service, for health.
-    pub name: &'static str,
+    /// The full names of the services, for health and reflection.
+    pub names: Vec<&'static str>,
     /// The bounds.
     pub settings: Grpc,
     /// For new request ids.
@@ -44,13 +44,12 @@ impl Port {
         health: tonic_health::server::HealthService,
         stop: CancellationToken,
     ) -> Result<(), Fault> {
-        let reflection = tonic_reflection::server::Builder::configure()
+        let described = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(self.name)
-            .with_service_name("grpc.health.v1.Health")
-            .build_v1()
-            .map_err(Fault::internal)?;
+            .with_service_name("grpc.health.v1.Health");
+        let reflection = self.names.iter().fold(described, |it, name| it.with_service_name(*name));
+        let reflection = reflection.build_v1().map_err(Fault::internal)?;
         let routes = self
             .routes
             .add_service(tonic_health::pb::health_server::HealthServer::new(health))
