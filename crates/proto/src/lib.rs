@@ -37,8 +37,8 @@ pub use generated::tollgate::{
 /// What Envoy asks: the parts of its contracts that Tollgate reads and writes.
 pub mod envoy {
     pub use super::generated::envoy::{
-        config::core::v3 as core, extensions::common::ratelimit::v3 as descriptors, r#type::v3 as types,
-        service::auth::v3 as auth, service::ratelimit::v3 as ratelimit,
+        config::core::v3 as core, extensions::common::ratelimit::v3 as descriptors,
+        service::auth::v3 as auth, service::ratelimit::v3 as ratelimit, r#type::v3 as types,
     };
     pub use super::generated::google::rpc::Status;
 }

@@ -6,6 +6,8 @@ use tollgate_kernel::{Entropy, OsEntropy};
 pub const DATABASE: &str = "TEST_DATABASE_URL";
 /// Names a Redis server on which tests may write under prefixes of their own.
 pub const REDIS: &str = "TEST_REDIS_URL";
+/// Names the program of Envoy.
+pub const ENVOY: &str = "TEST_ENVOY";
 
 /// The variable, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where the servers are")]

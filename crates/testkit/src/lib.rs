@@ -2,12 +2,13 @@
 //!
 //! What does not live here: anything that knows a role. No product code depends on this crate.
 //!
-//! Tests that need a server are `#[ignore = "needs PostgreSQL"]` or `#[ignore = "needs Redis"]`, so that `cargo test` runs
+//! Tests that need a server are `#[ignore = "needs PostgreSQL"]`, `#[ignore = "needs Redis"]` or `#[ignore = "needs nginx"]`, so that `cargo test` runs
 //! everywhere; `scripts/test` brings the servers up and runs them too.
 
 mod clock;
 mod database;
 pub mod env;
+mod gateway;
 mod namespace;
 mod private;
 mod private_postgres;
@@ -18,6 +19,7 @@ mod redis;
 pub use self::{
     clock::MockClock,
     database::TestDatabase,
+    gateway::{ENVOY_VERSION, Gateway, GatewayKind},
     namespace::{Loss, Namespace},
     private::{Private, Program},
     private_postgres::{Postgres, PrivatePostgres, postgres_answers},

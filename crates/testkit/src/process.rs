@@ -35,6 +35,11 @@ impl Process {
         command.spawn().map(Self)
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether it ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
@@ -78,7 +83,7 @@ impl Drop for Process {
 }
 
 /// The direct children of a process; none where there is no `/proc`.
-fn children(parent: u32) -> Vec<Pid> {
+pub(crate) fn children(parent: u32) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())

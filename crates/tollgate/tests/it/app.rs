@@ -56,7 +56,7 @@ const TEST_SETTINGS: [(&str, &str); 22] = [
 ];
 
 /// What the roles show each other in the split shape.
-const MESH_TOKEN: &str = "a-mesh-token-of-the-tests";
+pub(crate) const MESH_TOKEN: &str = "a-mesh-token-of-the-tests";
 
 /// Stores of a test's own, gone with it.
 pub(crate) struct Stores {
@@ -201,6 +201,11 @@ impl TestApp {
 
     pub(crate) fn gate_address(&self) -> SocketAddr {
         self.gate
+    }
+
+    /// Where the ratelimit role listens, if it does.
+    pub(crate) fn ratelimit_address(&self) -> Option<SocketAddr> {
+        self.running.iter().find_map(|running| running.addresses().ratelimit)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,6 +1,10 @@
 //! A small HTTP client: what a test sends, and what it gets.
 
-use std::{future::IntoFuture, net::SocketAddr, pin::Pin};
+use std::{
+    future::IntoFuture,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,6 +26,13 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address }
+    }
+
+    /// From this address of this machine.
+    pub(crate) fn from(client: IpAddr, address: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(client));
+        Self { pool: Pool::builder(TokioExecutor::new()).build(connector), address }
     }
 
     /// A request, sent when it is awaited.

