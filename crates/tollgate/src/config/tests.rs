@@ -196,3 +196,19 @@ fn lists_are_read_from_variables() {
         assert_eq!(config.edge.trusted_proxies.len(), 2, "{text}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_envoy_s_limits_is_said_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ratelimit.toml");
+    let given = [("TOLLGATE__RATELIMIT__ENVOY_CONFIG", file.to_str().unwrap())];
+    assert!(mistakes(&given, &[]).contains("cannot be read"));
+    fs::write(&file, "[[domain]]\nname = 'api'\n[[domain.rule]]\nname = 'a'\nmatch = []\nlimit = 1").unwrap();
+    let said = mistakes(&given, &[]);
+    assert!(said.contains("ratelimit.envoy_config") && said.contains("domain 1 (`api`), rule 1"), "{said}");
+    assert!(from(&given, Some(&[Role::Edge])).is_ok(), "who does not count does not read it");
+
+    fs::write(&file, "").unwrap();
+    let open = [given[0], ("TOLLGATE__RATELIMIT__LISTEN", "0.0.0.0:9103")];
+    assert!(mistakes(&open, &[]).contains("MESH__TOKEN"), "all in one opens this port for Envoy");
+}

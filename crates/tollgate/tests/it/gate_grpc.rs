@@ -166,7 +166,7 @@ async fn the_port_says_that_it_serves_and_what() {
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", app.gate_address()));
     let channel = channel.expect("an address").connect().await.expect("it listens");
     let mut health = HealthClient::new(channel);
-    for service in ["", "tollgate.gate.v1.Gate"] {
+    for service in ["", "tollgate.gate.v1.Gate", "envoy.service.auth.v3.Authorization"] {
         // The first look at the parts happens at the start, and is waited for by watching.
         let request = HealthCheckRequest { service: service.into() };
         let mut states = health.watch(request).await.expect("a service").into_inner();
@@ -200,7 +200,9 @@ async fn the_port_describes_itself() {
         panic!("{answer:?}")
     };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    assert!(names.contains(&"tollgate.gate.v1.Gate"), "{names:?}");
+    for name in ["tollgate.gate.v1.Gate", "envoy.service.auth.v3.Authorization"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
     assert!(!names.iter().any(|name| name.contains("keys") || name.contains("identity")), "{names:?}");
     app.finish().await;
 }

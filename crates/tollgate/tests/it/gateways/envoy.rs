@@ -4,18 +4,30 @@ use std::fs;
 
 use http::Method;
 use tempfile::TempDir;
+use tollgate_proto::envoy::{
+    descriptors::{RateLimitDescriptor, rate_limit_descriptor::Entry},
+    ratelimit::{
+        RateLimitRequest, rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
+    },
+};
 use tollgate_testkit::{Gateway, GatewayKind};
+use tonic::{Request, transport::Endpoint};
 
 use super::bed::{Api, Bed, TRUST, Traits, configuration};
 use crate::app::{MESH_TOKEN, TestApp};
 
-/// Envoy in front of an API, with the limits of `ratelimit.toml` but for what is replaced in it.
-async fn bed(replaced: &[(&str, String)]) -> (Bed, TempDir) {
+/// Tollgate with the limits of `ratelimit.toml` but for what is replaced in it, and with a mesh token in every shape.
+async fn limited(replaced: &[(&str, String)]) -> (TestApp, TempDir) {
     let folder = crate::process::empty();
     let limits = folder.path().join("ratelimit.toml");
     fs::write(&limits, configuration("envoy/ratelimit.toml", replaced)).unwrap();
     let limits = ("TOLLGATE__RATELIMIT__ENVOY_CONFIG", limits.to_str().unwrap());
-    let (app, api) = (TestApp::with(&[TRUST, limits]).await, Api::start().await);
+    (TestApp::with(&[TRUST, limits, ("TOLLGATE__MESH__TOKEN", MESH_TOKEN)]).await, folder)
+}
+
+/// Envoy in front of an API.
+async fn bed(replaced: &[(&str, String)]) -> (Bed, TempDir) {
+    let ((app, folder), api) = (limited(replaced).await, Api::start().await);
     let ratelimit = app.ratelimit_address().expect("it listens for Envoy in every shape");
     let gateway = Gateway::start(GatewayKind::Envoy, |folder, port, command| {
         let place = |theirs, ours: u16| (theirs, format!("port_value: {ours}"));
@@ -62,4 +74,27 @@ async fn envoy_counts_what_its_descriptors_say() {
     bed.app.advance(61);
     assert_eq!(call(&second.key).await.status, 200);
     bed.app.finish().await;
+}
+
+#[tokio::test]
+async fn its_limits_are_for_the_mesh_and_for_all_of_it() {
+    let (app, _folder) = limited(&[("limit = 600", "limit = 2".to_owned())]).await;
+    let at = app.ratelimit_address().expect("it listens for Envoy in every shape");
+    let channel = Endpoint::from_shared(format!("http://{at}")).unwrap().connect().await.unwrap();
+    let mut client = RateLimitServiceClient::new(channel);
+    let entries = vec![Entry { key: "workspace".into(), value: "ws_1".into() }];
+    let descriptors = vec![RateLimitDescriptor { entries, ..RateLimitDescriptor::default() }];
+    let question = RateLimitRequest { domain: "api".into(), descriptors, hits_addend: 1 };
+
+    let stranger = client.should_rate_limit(question.clone()).await.expect_err("refused");
+    assert_eq!(stranger.code(), tonic::Code::Unauthenticated);
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        let mut request = Request::new(question.clone());
+        request.metadata_mut().insert("x-tollgate-mesh", MESH_TOKEN.parse().unwrap());
+        let answer = client.should_rate_limit(request).await.expect("an answer").into_inner();
+        codes.push((answer.overall_code(), answer.statuses[0].limit_remaining));
+    }
+    assert_eq!(codes, [(Code::Ok, 1), (Code::Ok, 0), (Code::OverLimit, 0)]);
+    app.finish().await;
 }
