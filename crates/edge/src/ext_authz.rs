@@ -61,7 +61,7 @@ impl ExtAuthzService {
         let source = source(&asked);
         let headers = asked.request.and_then(|it| it.http).map_or_else(|| Ok(HeaderMap::new()), headers)?;
         let ip = peer.map(|peer| self.client(peer.ip(), source, &headers));
-        let presented = Presented { credential: Credential::from_headers(&headers)?, ip: ClientIp(ip) };
+        let presented = Presented { credential: Credential::from_headers(&headers), ip: ClientIp(ip) };
         let passed = self.0.gate.protect(presented, Accepts::Either).await?;
         Ok(who(&passed.subject, passed.headers)?)
     }

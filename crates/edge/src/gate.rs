@@ -9,7 +9,7 @@ use tollgate_kernel::{Clock, Fault, WorkspaceId};
 use tollgate_proto::{
     RateLimitHandle,
     fault::from_status,
-    ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, Tally},
+    ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
 };
 use tollgate_verify::{
     Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, TokenRefusal, VerdictCode, Verifier,
@@ -184,7 +184,7 @@ impl KeyVerdict {
 /// The verdict of the limits: a calendar limit that denies is a quota.
 pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
     let denied = count.limits.iter().find(|it| count.denied_by.as_deref() == Some(&it.name));
-    match denied.map(|it| it.algorithm()) {
+    match denied.map(LimitState::algorithm) {
         _ if count.allowed => VerdictCode::Valid,
         Some(Algorithm::Calendar) => VerdictCode::QuotaExceeded,
         _ => VerdictCode::RateLimited,

@@ -366,7 +366,7 @@ impl<'a> Wiring<'a> {
 
     /// What the edge counts client addresses with: in this process, wherever the role ratelimit is.
     fn door(&self) -> Result<RateLimitHandle, Fault> {
-        let settings = self.config.ratelimit.settings(None);
+        let settings = self.config.ratelimit.settings(None, None);
         Ok(Arc::new(RateLimitService::open(settings, self.clock.clone(), self.entropy.clone())?))
     }
 

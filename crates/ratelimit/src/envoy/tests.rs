@@ -56,7 +56,7 @@ fn domains(text: &str) -> Domains {
 }
 
 async fn envoy() -> EnvoyService {
-    let settings = Settings { store: Store::Memory };
+    let settings = Settings { store: Store::Memory { max_states: 1000, snapshot: None } };
     let counters = RateLimitService::open(settings, MockClock::new(), Arc::new(OsEntropy)).expect("memory");
     EnvoyService::open(domains(FILE), Arc::new(counters)).await.expect("limits that the role takes")
 }
@@ -400,7 +400,7 @@ fn every_mistake_is_named_with_its_place() {
 async fn limits_that_the_role_does_not_take_are_named_with_their_place() {
     let text = "[[domain]]\nname = \"api\"\n[[domain.rule]]\nname = \"a\"\nmatch = [\"a\"]\nlimit = 5\n\
                 [[domain.rule]]\nname = \"b\"\nmatch = [\"b\"]\nlimit = 0\nwindow_seconds = 1";
-    let settings = Settings { store: Store::Memory };
+    let settings = Settings { store: Store::Memory { max_states: 1000, snapshot: None } };
     let counters = RateLimitService::open(settings, MockClock::new(), Arc::new(OsEntropy)).expect("memory");
     let fault = EnvoyService::open(domains(text), Arc::new(counters)).await.expect_err("refused");
     let cause = fault.cause().expect("the mistakes");
