@@ -28,9 +28,9 @@ const SUBJECT: &str = "ip";
 pub(crate) enum Class {
     /// Signing up, logging in and out: each request counts.
     Auth,
-    /// Management, and verdicts that somebody asks for: each request counts.
+    /// Management: each request counts, and each failed authentication as below.
     Management,
-    /// Behind the turnstile: each failed authentication counts.
+    /// Verdicts that somebody asks for, and what is behind the turnstile: each failed authentication counts.
     Protected,
     /// What anybody may read: each request counts.
     Public,

@@ -48,7 +48,7 @@ fn auth() -> OpenApiRouter<App> {
         .routes(routes!(auth::logout_all))
 }
 
-/// Workspaces and what is in them, and verdicts about it.
+/// Workspaces and what is in them.
 fn management() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(me::get_me))
@@ -59,12 +59,12 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
-        .routes(routes!(verify::verify_key))
 }
 
-/// Behind the turnstile, which counts who fails at it itself.
+/// The turnstile, and what is behind it. Who fails here is counted where credentials are looked up.
 fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::default()
+        .routes(routes!(verify::verify_key))
         .routes(routes!(whoami::whoami))
         .routes(routes!(whoami::whoami_user))
         .routes(routes!(whoami::whoami_key))

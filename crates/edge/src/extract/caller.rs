@@ -1,4 +1,5 @@
-//! Who makes a management request: a user by access token, or a service key. Authenticates; the role authorizes.
+//! Who makes a management request: a user by access token, or a service key. Authenticates, behind the door that counts
+//! who fails; the role authorizes.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -29,7 +30,13 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Ok(Presented { credential, ip }) = Presented::from_request_parts(parts, app).await;
-        let principal = Principal::authenticate(&credential?, &app.verifier).await?;
-        Ok(Self { principal: principal.ok_or_else(Problem::invalid_credential)?, ip })
+        let attempt = async {
+            let credential = credential.as_ref().map_err(|missing| Problem::from(*missing))?;
+            let principal = Principal::authenticate(credential, &app.verifier).await?;
+            principal.ok_or_else(Problem::invalid_credential)
+        };
+        let presented = credential.as_ref().ok();
+        let principal = app.gate.door.guard(&app.verifier, presented, ip, attempt).await?;
+        Ok(Self { principal, ip })
     }
 }
