@@ -103,7 +103,7 @@ fn unreadable<E>(_: E) -> Problem {
 /// Who it is goes to the API behind Envoy; where the limits stand goes to the client. What a client has sent under one of
 /// our names goes nowhere.
 fn let_through(headers: &HeaderMap) -> CheckResponse {
-    let ours = |name: &HeaderName| INTRODUCTION.iter().any(|it| *it == name);
+    let ours = |name: &HeaderName| INTRODUCTION.contains(&name);
     let (introduction, limits): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| ours(name));
     let absent = INTRODUCTION.iter().filter(|name| !headers.contains_key(**name));
     CheckResponse {

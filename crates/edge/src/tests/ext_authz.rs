@@ -18,8 +18,10 @@ use tonic::{Request, Status, service::interceptor::InterceptedService, transport
 use super::{TestEdge, bearer, fakes::workspace};
 use crate::Config;
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// Every header by itself, as with `encode_raw_headers`.
-fn raw(headers: &[(&str, &str)]) -> HttpRequest {
+fn raw(headers: Headers<'_>) -> HttpRequest {
     let header = |(key, value): &(&str, &str)| HeaderValue {
         key: (*key).into(),
         raw_value: (*value).into(),
@@ -30,7 +32,7 @@ fn raw(headers: &[(&str, &str)]) -> HttpRequest {
 }
 
 /// One value per name.
-fn joined(headers: &[(&str, &str)]) -> HttpRequest {
+fn joined(headers: Headers<'_>) -> HttpRequest {
     let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     HttpRequest { headers, ..HttpRequest::default() }
 }
@@ -102,7 +104,7 @@ async fn who_does_not_gets_the_answer_of_http() {
     let key = edge.keys.key(workspace, |_| {});
     let elsewhere = edge.keys.key(workspace, |it| it.allowed_ips = vec!["192.0.2.0/24".into()]);
     let bearer = bearer(&key);
-    let table: [(&[(&str, &str)], &[&str]); 6] = [
+    let table: [(Headers<'_>, &[&str]); 6] = [
         (&[], &["www-authenticate"]),
         (&[("x-api-key", "tg_live_nonsense")], &["www-authenticate"]),
         (&[("x-api-key", key.expose_secret()), ("authorization", &bearer)], &["www-authenticate"]),

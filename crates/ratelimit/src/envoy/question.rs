@@ -86,7 +86,7 @@ impl Question {
         descriptor: &RateLimitDescriptor,
         cost: u64,
     ) -> Result<Asked, Status> {
-        let (limit, unit) = match (&descriptor.limit, rule) {
+        let (limit, unit) = match (descriptor.limit, rule) {
             (Some(instead), _) => overridden(instead, rule)?,
             (None, Some(rule)) => (rule.limit.clone(), unit_of(&rule.limit)),
             (None, None) => return Ok(Asked::Unlimited),
@@ -128,7 +128,7 @@ impl Planned {
 }
 
 /// The limit that a descriptor brings: a sliding window. Enforced and failing as the rule's that it replaces.
-fn overridden(instead: &RateLimitOverride, rule: Option<&Rule>) -> Result<(Limit, Unit), Status> {
+fn overridden(instead: RateLimitOverride, rule: Option<&Rule>) -> Result<(Limit, Unit), Status> {
     const DAY: u32 = 86_400;
     let (window_seconds, unit) = match instead.unit() {
         RateLimitUnit::Second => (1, Unit::Second),

@@ -1,6 +1,10 @@
 //! What Envoy asks, decided by counters in memory; and where counters must say what they have not learnt yet, by a script.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashSet,
+    slice::from_ref,
+    sync::{Arc, Mutex},
+};
 
 use tollgate_kernel::OsEntropy;
 use tollgate_proto::{
@@ -12,7 +16,7 @@ use tollgate_proto::{
         },
         ratelimit::{
             RateLimitRequest, RateLimitResponse,
-            rate_limit_response::{Code, rate_limit::Unit},
+            rate_limit_response::{Code, DescriptorStatus, rate_limit::Unit},
             rate_limit_service_server::RateLimitService as _,
         },
         types::RateLimitUnit,
@@ -82,13 +86,13 @@ async fn passes(envoy: &EnvoyService, descriptors: &[RateLimitDescriptor]) -> bo
 async fn each_value_has_its_own_counter_and_a_denial_says_when_to_come_back() {
     let envoy = envoy().await;
     let (one, other) = (descriptor(&[("remote_address", "1")]), descriptor(&[("remote_address", "2")]));
-    let first = ask(&envoy, request(&[one.clone()])).await.expect("an answer");
+    let first = ask(&envoy, request(from_ref(&one))).await.expect("an answer");
     let status = &first.statuses[0];
     let limit = status.current_limit.as_ref().expect("a limit");
     assert_eq!((limit.name.as_str(), limit.requests_per_unit, limit.unit()), ("address", 2, Unit::Minute));
     assert_eq!((status.code(), status.limit_remaining), (Code::Ok, 1));
     assert_eq!(status.duration_until_reset.map(|it| it.seconds), Some(60));
-    assert!(passes(&envoy, &[one.clone()]).await && first.response_headers_to_add.is_empty());
+    assert!(passes(&envoy, from_ref(&one)).await && first.response_headers_to_add.is_empty());
 
     let denied = ask(&envoy, request(&[one])).await.expect("an answer");
     assert_eq!((denied.overall_code(), denied.statuses[0].limit_remaining), (Code::OverLimit, 0));
@@ -135,7 +139,7 @@ async fn a_request_is_charged_to_all_of_its_descriptors_or_to_none() {
     for _ in 0..5 {
         assert!(!passes(&envoy, &[tester.clone(), address.clone()]).await);
     }
-    assert!(passes(&envoy, &[address.clone()]).await, "the denied ones did not count");
+    assert!(passes(&envoy, from_ref(&address)).await, "the denied ones did not count");
     assert!(!passes(&envoy, &[address]).await);
 }
 
@@ -174,7 +178,7 @@ async fn a_descriptor_may_bring_its_limit() {
     for key in ["remote_address", "unheard_of"] {
         let three = bring(key, 3, RateLimitUnit::Month);
         for remaining in [2, 1, 0] {
-            let answer = ask(&envoy, request(&[three.clone()])).await.expect("an answer");
+            let answer = ask(&envoy, request(from_ref(&three))).await.expect("an answer");
             let limit = answer.statuses[0].current_limit.as_ref().expect("a limit");
             assert_eq!((limit.name.as_str(), limit.requests_per_unit), ("override", 3));
             assert_eq!((limit.unit(), answer.statuses[0].limit_remaining), (Unit::Month, remaining));
@@ -262,13 +266,13 @@ async fn each_descriptor_hears_whether_it_stood_in_the_way() {
         [("x", "1"), ("remote_address", "1"), ("remote_address", "2"), ("watched", "1")]
             .map(|entry| descriptor(&[entry]));
     let said = ask(&envoy, request(&[free, one, other, watched])).await.expect("an answer");
-    let codes: Vec<_> = said.statuses.iter().map(|it| it.code()).collect();
+    let codes: Vec<_> = said.statuses.iter().map(DescriptorStatus::code).collect();
     assert_eq!(codes, [Code::Ok, Code::Ok, Code::OverLimit, Code::Ok]);
     assert_eq!((said.overall_code(), said.response_headers_to_add[0].value.as_str()), (Code::OverLimit, "2"));
 
     let asked = script.asked.lock().expect("not poisoned").pop().expect("one call");
     assert_eq!((asked.partition.as_str(), asked.charges.len(), asked.peek), ("envoy:api", 3, false));
-    let subjects: std::collections::HashSet<_> = asked.charges.iter().map(|it| &it.subject).collect();
+    let subjects: HashSet<_> = asked.charges.iter().map(|it| &it.subject).collect();
     assert_eq!(subjects.len(), 3);
     assert!(subjects.iter().all(|it| it.len() == 43 && it.bytes().all(|byte| byte.is_ascii_graphic())));
 }
@@ -283,7 +287,7 @@ async fn entries_do_not_run_together() {
         assert!(passes(&envoy, &[descriptor(&entries)]).await);
     }
     let asked = script.asked.lock().expect("not poisoned");
-    let subjects: std::collections::HashSet<_> = asked.iter().map(|it| &it.charges[0].subject).collect();
+    let subjects: HashSet<_> = asked.iter().map(|it| &it.charges[0].subject).collect();
     assert_eq!(subjects.len(), 3);
 }
 
