@@ -1,6 +1,7 @@
 //! Every bound of a call, and the name of what breaks it.
 
 use super::*;
+use crate::engine::{Calendar, Period};
 
 type Change = fn(&mut wire::CheckRequest);
 
@@ -75,5 +76,116 @@ fn what_breaks_a_rule_is_named() {
         change(&mut wire);
         let fault = Call::try_from(wire).expect_err(pointer);
         assert_eq!(fault.violated()[0].pointer, pointer);
+    }
+}
+
+fn algorithm(request: &mut wire::CheckRequest, algorithm: wire::Algorithm) {
+    limit(request).algorithm = algorithm.into();
+}
+
+fn calendar(request: &mut wire::CheckRequest, period: wire::Period, time_zone: &str, anchor_day: u32) {
+    algorithm(request, wire::Algorithm::Calendar);
+    let time_zone = time_zone.to_owned();
+    limit(request).window_seconds = 0;
+    limit(request).calendar = Some(wire::Calendar { period: period.into(), time_zone, anchor_day });
+}
+
+#[test]
+fn every_algorithm_has_its_own_bounds() {
+    let cases: [(&str, Change); 14] = [
+        ("/limit/burst", |it| limit(it).burst = 1),
+        ("/limit/burst", |it| {
+            algorithm(it, wire::Algorithm::TokenBucket);
+            limit(it).burst = 1_000_000_001;
+        }),
+        // Ten per minute, so that 400 days refill 5 760 000.
+        ("/limit/burst", |it| {
+            algorithm(it, wire::Algorithm::TokenBucket);
+            limit(it).burst = 5_760_001;
+        }),
+        ("/cost", |it| {
+            algorithm(it, wire::Algorithm::TokenBucket);
+            limit(it).burst = 5;
+            it.charges[0].cost = 6;
+        }),
+        ("/limit/calendar", |it| {
+            algorithm(it, wire::Algorithm::Calendar);
+            limit(it).window_seconds = 0;
+        }),
+        ("/limit/calendar", |it| limit(it).calendar = Some(wire::Calendar::default())),
+        ("/limit/window_seconds", |it| {
+            calendar(it, wire::Period::Day, "", 0);
+            limit(it).window_seconds = 1;
+        }),
+        ("/limit/calendar/period", |it| calendar(it, wire::Period::Unspecified, "", 0)),
+        ("/limit/calendar/time_zone", |it| calendar(it, wire::Period::Day, "Europe/Atlantis", 0)),
+        ("/limit/calendar/anchor_day", |it| calendar(it, wire::Period::Day, "", 1)),
+        ("/limit/calendar/anchor_day", |it| calendar(it, wire::Period::Week, "", 8)),
+        ("/limit/calendar/anchor_day", |it| calendar(it, wire::Period::Month, "", 32)),
+        ("/limit/calendar/anchor_day", |it| calendar(it, wire::Period::Year, "", 367)),
+        ("/request_id", |it| algorithm(it, wire::Algorithm::Concurrency)),
+    ];
+    for (pointer, change) in cases {
+        let mut wire = request();
+        change(&mut wire);
+        let fault = Call::try_from(wire).expect_err(pointer);
+        let found = &fault.violated()[0].pointer;
+        assert_eq!(found.strip_prefix("/charges/0").unwrap_or(found), pointer);
+    }
+}
+
+#[test]
+fn what_has_its_own_bounds_is_understood_within_them() {
+    let rule = |change: Change| {
+        let mut wire = request();
+        change(&mut wire);
+        Call::try_from(wire).expect("a call").charges.remove(0)
+    };
+    let bucket = rule(|it| {
+        algorithm(it, wire::Algorithm::TokenBucket);
+        limit(it).limit = 7;
+        limit(it).burst = 4_032_000;
+        it.charges[0].cost = 4_032_000;
+    });
+    // A minute's seventh, rounded up.
+    assert_eq!((bucket.rule, bucket.limit), (Rule::Bucket { interval: 8_571_429 }, 4_032_000));
+    let whole = rule(|it| algorithm(it, wire::Algorithm::TokenBucket));
+    assert_eq!(whole.limit, 10, "a bucket of no size is as large as its limit");
+    let zone = chrono_tz::Europe::Berlin;
+    for (period, day, understood) in [
+        (wire::Period::Day, 0, Period::Day),
+        (wire::Period::Week, 0, Period::Week(1)),
+        (wire::Period::Month, 31, Period::Month(31)),
+        (wire::Period::Year, 366, Period::Year(366)),
+    ] {
+        let mut wire = request();
+        calendar(&mut wire, period, "Europe/Berlin", day);
+        let call = Call::try_from(wire).expect("a call");
+        assert_eq!(call.charges[0].rule, Rule::Calendar(Calendar { zone, period: understood }));
+    }
+    let mut peek = request();
+    algorithm(&mut peek, wire::Algorithm::Concurrency);
+    peek.peek = true;
+    assert_eq!(Call::try_from(peek).expect("no id is needed to look").request_id, None);
+}
+
+#[test]
+fn a_reservation_has_an_id_and_a_time() {
+    let reserve = |hold_seconds, change: Change| {
+        let mut call = wire::CheckRequest { request_id: "id".into(), ..request() };
+        change(&mut call);
+        Call::try_from(wire::ReserveRequest { call: Some(call), hold_seconds })
+    };
+    assert_eq!(reserve(0, |_| {}).expect("a call").hold, REMEMBERED);
+    assert_eq!(reserve(86_400, |_| {}).expect("a call").hold, 86_400_000_000);
+    let refused = [
+        ("/hold_seconds", reserve(86_401, |_| {})),
+        ("/call/peek", reserve(0, |it| it.peek = true)),
+        ("/call/request_id", reserve(0, |it| it.request_id.clear())),
+        ("/call/charges/0/cost", reserve(0, |it| it.charges[0].cost = 11)),
+        ("/call", Call::try_from(wire::ReserveRequest { call: None, hold_seconds: 0 })),
+    ];
+    for (pointer, call) in refused {
+        assert_eq!(call.expect_err(pointer).violated()[0].pointer, pointer);
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tollgate_kernel::{Clock, SystemClock};
-use tollgate_proto::ratelimit::CheckResponse;
+use tollgate_proto::ratelimit::{Algorithm, CheckRequest, CheckResponse};
 
+use crate::reservations::{ALGORITHMS, ten};
 use crate::support::{Role, call, charge, on_every_counter, tally};
 
 const LIMIT: u64 = 10;
@@ -71,6 +72,11 @@ async fn denied(role: &Role, cost: u64) -> CheckResponse {
     role.check(call(vec![charge])).await
 }
 
+/// One way to ask for more: the same limit of ten, whatever its algorithm.
+async fn asked(role: &Role, algorithm: Algorithm, cost: u64, id: &str) -> CheckResponse {
+    role.check(CheckRequest { request_id: id.to_owned(), ..call(vec![ten(algorithm, cost)]) }).await
+}
+
 on_every_counter! {
     async fn retrying_passes_exactly_when_it_was_promised(role: Role) {
         for pause in [0, 1, 250_000, 1, 0, 7_000_003] {
@@ -84,6 +90,29 @@ on_every_counter! {
             assert_eq!((early.allowed, early.retry_after_us), (false, 1), "cost {cost}");
             role.clock.advance(Duration::from_micros(1));
             assert!(denied(&role, cost).await.allowed, "cost {cost}");
+        }
+    }
+
+    async fn every_algorithm_keeps_its_promises(role: Role) {
+        for algorithm in ALGORITHMS {
+            // In a partition of its own, so to say: whatever was counted before has gone.
+            role.clock.advance(Duration::from_hours(48));
+            for (number, pause) in [0, 1, 250_000, 1, 0, 7_000_003].into_iter().enumerate() {
+                role.clock.advance(Duration::from_micros(pause));
+                assert!(asked(&role, algorithm, 1, &format!("{algorithm:?} {number}")).await.allowed);
+            }
+            for cost in [5, 7, 10] {
+                let id = format!("{algorithm:?} later {cost}");
+                let wait = asked(&role, algorithm, cost, &id).await.retry_after_us;
+                assert!(wait > 1000, "{algorithm:?}, cost {cost}: {wait}");
+                role.clock.advance(Duration::from_micros(wait - 1000));
+                assert!(!asked(&role, algorithm, cost, &id).await.allowed, "a millisecond early: {algorithm:?}");
+                role.clock.advance(Duration::from_micros(999));
+                let early = asked(&role, algorithm, cost, &id).await;
+                assert_eq!((early.allowed, early.retry_after_us), (false, 1), "{algorithm:?}, cost {cost}");
+                role.clock.advance(Duration::from_micros(1));
+                assert!(asked(&role, algorithm, cost, &id).await.allowed, "{algorithm:?}, cost {cost}");
+            }
         }
     }
 
@@ -133,6 +162,31 @@ on_every_counter! {
             assert!(role.check(of(partition, subject, name)).await.allowed, "{partition} {subject} {name}");
             assert!(!role.check(of(partition, subject, name)).await.allowed, "{partition} {subject} {name}");
         }
+    }
+
+    async fn a_coarse_limit_is_never_too_generous_and_late_by_a_grain_at_most(role: Role) {
+        const MANY: u64 = 6000;
+        let grain = WINDOW / 60;
+        let mut accepted: Vec<(i64, u64)> = Vec::new();
+        let mut denied = 0;
+        for step in 0..2000_u64 {
+            // About a twentieth of a second each, and never in step with the grains.
+            role.clock.advance(Duration::from_micros(40_000 + step * 7919 % 30_000));
+            let now = role.clock.now().timestamp_micros();
+            let cost = 1 + step * 31 % 17;
+            let mut charge = charge("coarse", MANY, 60);
+            charge.cost = cost;
+            let passes = role.check(call(vec![charge])).await.allowed;
+            let since = |start: i64| accepted.iter().filter(|(at, _)| *at > start).map(|(_, units)| units).sum::<u64>();
+            if passes {
+                assert!(since(now - WINDOW) + cost <= MANY, "step {step}");
+                accepted.push((now, cost));
+            } else {
+                denied += 1;
+                assert!(since(now - WINDOW - grain) + cost > MANY, "step {step}: denied too long");
+            }
+        }
+        assert!((100..1900).contains(&denied), "{denied}");
     }
 
     async fn the_largest_limit_is_exact(role: Role) {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tollgate_proto::ratelimit::CheckRequest;
+use tollgate_proto::ratelimit::{Algorithm, CheckRequest};
 use tollgate_ratelimit::RateLimitService;
 
+use crate::reservations::ten;
 use crate::support::{Role, call, charge, check, on_every_counter, tally};
 
 /// How many of the calls, all in flight at once and dealt out to the services, pass.
@@ -32,6 +33,36 @@ on_every_counter! {
         request.peek = true;
         let used = role.check(request).await.limits.into_iter().map(|limit| limit.limit - limit.remaining);
         assert_eq!(used.collect::<Vec<_>>(), [7, 7, 7]);
+    }
+
+    async fn two_hundred_tasks_share_the_narrowest_of_three(role: Role) {
+        let services: Vec<_> = (0..4).map(|_| role.another()).collect();
+        let mut request = call(vec![charge("ten", 10, 60), charge("seven", 7, 60), charge("thousand", 1000, 60)]);
+        let mut tasks = JoinSet::new();
+        for number in 0..200 {
+            let (service, request) = (services[number % services.len()].clone(), request.clone());
+            tasks.spawn(async move {
+                let mut passed = 0;
+                for _ in 0..25 {
+                    passed += usize::from(check(&service, request.clone()).await.expect("decided").allowed);
+                }
+                passed
+            });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().sum::<usize>(), 7);
+        request.peek = true;
+        let used = role.check(request).await.limits.into_iter().map(|limit| limit.limit - limit.remaining);
+        assert_eq!(used.collect::<Vec<_>>(), [7, 7, 7]);
+    }
+
+    async fn leases_are_never_more_than_the_limit(role: Role) {
+        let mut tasks = JoinSet::new();
+        for number in 0..200 {
+            let service = role.service.clone();
+            let call = CheckRequest { request_id: number.to_string(), ..call(vec![ten(Algorithm::Concurrency, 1)]) };
+            tasks.spawn(async move { check(&service, call).await.expect("decided").allowed });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().filter(|allowed| *allowed).count(), 10);
     }
 
     async fn one_request_id_is_charged_once(role: Role) {

@@ -7,4 +7,5 @@ mod lockstep;
 mod oracle;
 mod outage;
 mod requests;
+mod reservations;
 mod support;

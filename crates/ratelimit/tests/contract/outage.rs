@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tollgate_kernel::Code;
-use tollgate_proto::ratelimit::{CheckRequest, OnFailure};
+use tollgate_proto::{
+    RateLimit as _,
+    ratelimit::{CheckRequest, OnFailure, ReserveRequest, ResetRequest, SettleRequest},
+};
 use tollgate_ratelimit::{RateLimitService, Store};
 use tollgate_testkit::{MockClock, PrivateRedis};
+use tonic::Request;
 
 use crate::support::{acknowledge, call, charge, check, drain, open, tally};
 
@@ -112,6 +116,44 @@ async fn an_allow_limit_lets_pass() {
     outage.until_up(true).await;
     assert!(outage.check(request()).await.allowed);
     assert!(!outage.check(request()).await.allowed);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn what_is_reserved_in_an_outage_is_settled_in_the_process() {
+    let outage = Outage::killed().await;
+    let limits = [("open", 9, OnFailure::Allow), ("here", 9, OnFailure::Local)];
+    let call = CheckRequest { request_id: "id".to_owned(), ..charged(&limits) };
+    let reserve = ReserveRequest { call: Some(call), hold_seconds: 0 };
+    outage.service.reserve(Request::new(reserve)).await.expect("decided");
+    let settle = |id: &str| {
+        let costs = [("open", 0), ("here", 0)].map(|(name, cost)| (name.to_owned(), cost));
+        SettleRequest { partition: "workspace".to_owned(), request_id: id.to_owned(), costs: costs.into() }
+    };
+    for _ in 0..2 {
+        let settled = outage.service.settle(Request::new(settle("id"))).await.expect("settled");
+        assert_eq!(settled.into_inner().returned, [0, 1], "nothing was taken of what let everything pass");
+    }
+    let status = outage.service.settle(Request::new(settle("other"))).await.expect_err("it may be in Redis");
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    let names = vec!["here".to_owned()];
+    let reset = ResetRequest { partition: "workspace".to_owned(), subject: "key".to_owned(), names };
+    let status = outage.service.reset(Request::new(reset)).await.expect_err("it is in Redis, too");
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_limit_that_is_only_watched_refuses_nobody() {
+    let outage = Outage::killed().await;
+    let mut request = charged(&[("watched", 1, OnFailure::Deny), ("here", 3, OnFailure::Local)]);
+    request.charges[0].limit.as_mut().expect("set").shadow = true;
+    for left in (0..3).rev() {
+        let answer = outage.check(request.clone()).await;
+        assert!(answer.allowed && answer.degraded);
+        assert_eq!(answer.limits[1].remaining, left);
+    }
+    assert!(!outage.check(request).await.allowed);
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use tollgate_kernel::{Fault, OsEntropy};
 use tollgate_proto::{
     RateLimit, fault,
     ratelimit::{
-        AckTalliesRequest, Charge, CheckRequest, CheckResponse, DeleteOverrideRequest, DrainTalliesRequest,
-        Limit, ListOverridesRequest, Override, PutOverrideRequest, RefundRequest, ReserveRequest,
-        ResetRequest, SettleRequest, Tally, TallyBatch,
+        AckTalliesRequest, Charge, CheckBatchRequest, CheckRequest, CheckResponse, DeleteOverrideRequest,
+        DrainTalliesRequest, Limit, ListOverridesRequest, Override, PutOverrideRequest, RefundRequest,
+        ReserveRequest, ResetRequest, SettleRequest, Tally, TallyBatch, outcome::Outcome as Ended,
     },
     time::{from_wire, to_wire},
 };
@@ -18,11 +18,11 @@ use tonic::Request;
 
 /// Expands each test to one on the in-process counter and one on Redis.
 macro_rules! on_every_counter {
-    ($($(#[$meta:meta])* async fn $name:ident($role:ident: Role) $body:block)*) => {$(
+    ($($(#[$meta:meta])* async fn $name:ident($($role:ident)+: Role) $body:block)*) => {$(
         mod $name {
             use super::*;
 
-            async fn test($role: Role) $body
+            async fn test($($role)+: Role) $body
 
             #[tokio::test(flavor = "multi_thread")]
             async fn memory() {
@@ -91,6 +91,17 @@ impl Role {
 
     pub(crate) async fn reserve(&self, request: ReserveRequest) -> Result<CheckResponse, Fault> {
         answer(self.service.reserve(Request::new(request)).await)
+    }
+
+    /// What became of each call, or its code and why.
+    pub(crate) async fn batch(&self, calls: Vec<CheckRequest>) -> Vec<Result<CheckResponse, (i32, String)>> {
+        let answered = self.service.check_batch(Request::new(CheckBatchRequest { calls })).await;
+        let each = answer(answered).expect("decided").outcomes.into_iter();
+        each.map(|outcome| match outcome.outcome.expect("an outcome") {
+            Ended::Decided(response) => Ok(response),
+            Ended::Failed(failure) => Err((failure.code, failure.message)),
+        })
+        .collect()
     }
 
     pub(crate) async fn settle(&self, request: SettleRequest) -> Result<Vec<u64>, Fault> {

@@ -141,7 +141,9 @@ impl<T: Stored> Stored for Option<T> {
 impl<T: Stored> Stored for Vec<T> {
     fn put(&self, to: &mut Vec<u8>) {
         self.len().put(to);
-        self.iter().for_each(|it| it.put(to));
+        for it in self {
+            it.put(to);
+        }
     }
 
     fn take(from: &mut &[u8]) -> Option<Self> {
@@ -152,7 +154,9 @@ impl<T: Stored> Stored for Vec<T> {
 impl<T: Stored> Stored for VecDeque<T> {
     fn put(&self, to: &mut Vec<u8>) {
         self.len().put(to);
-        self.iter().for_each(|it| it.put(to));
+        for it in self {
+            it.put(to);
+        }
     }
 
     fn take(from: &mut &[u8]) -> Option<Self> {
