@@ -161,6 +161,13 @@ impl Oracle {
         }
     }
 
+    /// Whether a state of these is so old at `latest` that a counter may have forgotten it. What is reset and what is not
+    /// there differ by a moment, so that the answers after such a reset depend on what was forgotten when.
+    pub(crate) fn may_be_forgotten(&self, subject: &str, names: &[String], latest: i64) -> bool {
+        let states = names.iter().filter_map(|name| self.states.get(&(subject.to_owned(), name.clone())));
+        states.into_iter().any(|seen| latest - seen.newest >= 60_000_000)
+    }
+
     /// Replaces the number of a limit until a time.
     pub(crate) fn put_override(&mut self, key: Key, limit: u64, until: i64) {
         self.overrides.insert(key, (limit, until));
