@@ -74,12 +74,12 @@ fn moves() -> impl Strategy<Value = i64> {
         -500_000,
         -1_000_000,
     ];
-    prop_oneof![3 => select(edges.to_vec()), 1 => 0..2_500_000_i64]
+    prop_oneof![4 => Just(0), 3 => select(edges.to_vec()), 1 => 0..2_500_000_i64]
 }
 
 const NAMES: [&str; 7] = ["second", "minute", "bucket", "day", "leases", "coarse", "changing"];
 const SUBJECTS: [&str; 2] = ["s", "t"];
-const IDS: [&str; 3] = ["first", "second", "third"];
+const IDS: [&str; 4] = ["first", "second", "third", "fourth"];
 
 /// A limit of this name. Its number and its window change from call to call, as they do when a plan is changed; of the last,
 /// the algorithm does so, too.
@@ -119,7 +119,8 @@ fn limit(name: &'static str) -> BoxedStrategy<Limit> {
 }
 
 fn charges() -> impl Strategy<Value = Vec<Charge>> {
-    let limit = select(NAMES.to_vec()).prop_flat_map(limit);
+    // Buckets have the most to go wrong when several calls give back, and in any order.
+    let limit = prop_oneof![2 => select(NAMES.to_vec()), 1 => Just("bucket")].prop_flat_map(limit);
     let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), 0..=100_u64);
     let charge = charge.prop_map(|(limit, subject, shadow, share)| {
         let most = if limit.burst > 0 { limit.burst } else { limit.limit };
@@ -149,14 +150,15 @@ fn actions() -> impl Strategy<Value = Action> {
     });
     let name = || select(NAMES.to_vec());
     let subject = || select(SUBJECTS.to_vec());
-    let costs = prop::collection::hash_map(name().prop_map(str::to_owned), 0..=2_u64, 0..=2);
+    let settled = prop_oneof![1 => name(), 1 => Just("bucket")].prop_map(str::to_owned);
+    let costs = prop::collection::hash_map(settled, 0..=2_u64, 0..=2);
     let numbers = prop_oneof![4 => 1..=8_u64, 1 => select(vec![1025_u64, 1100, 2000])];
     let lasts = select(vec![1_i64, 500_000, 1_000_000, 30_000_000, 90_000_000]);
     let names = vec(name().prop_map(str::to_owned), 1..=3);
     prop_oneof![
         12 => call().prop_map(Action::Check),
-        6 => reserve,
-        4 => (id(), costs).prop_map(|(id, costs)| Action::Settle(id, costs)),
+        8 => reserve,
+        5 => (id(), costs).prop_map(|(id, costs)| Action::Settle(id, costs)),
         2 => id().prop_map(Action::Refund),
         1 => (subject(), names).prop_map(|(subject, names)| Action::Reset(subject, names)),
         2 => (subject(), name(), numbers, lasts).prop_map(|(subject, name, number, lasts)| Action::Put(subject, name, number, lasts)),
@@ -274,7 +276,7 @@ fn lockstep(open: impl Fn() -> Role, cases: u32) {
 
 #[test]
 fn memory_agrees_with_the_oracle() {
-    lockstep(Role::memory, 500);
+    lockstep(Role::memory, 1000);
 }
 
 #[test]
