@@ -11,8 +11,10 @@ pub mod env;
 mod gateway;
 mod namespace;
 mod private;
+mod private_cluster;
 mod private_postgres;
 mod private_redis;
+mod private_sentinels;
 mod process;
 mod redis;
 
@@ -22,7 +24,9 @@ pub use self::{
     gateway::{ENVOY_VERSION, Gateway, GatewayKind},
     namespace::{Loss, Namespace},
     private::{Private, Program},
+    private_cluster::PrivateCluster,
     private_postgres::{Postgres, PrivatePostgres, postgres_answers},
-    private_redis::{PrivateRedis, Redis, redis_answers},
+    private_redis::{PrivateRedis, Redis, redis_answers, redis_asked},
+    private_sentinels::PrivateSentinels,
     redis::TestRedis,
 };

@@ -14,7 +14,9 @@ pub type PrivateRedis = Private<Redis>;
 
 /// How Redis is run.
 #[derive(Debug)]
-pub struct Redis(());
+pub struct Redis {
+    settings: Vec<String>,
+}
 
 /// How long one answer may take, of a server that may not be there.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -27,7 +29,28 @@ impl Private<Redis> {
 
     /// Starts a server.
     pub async fn start() -> Self {
-        Self::started(Redis(())).await
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with these settings too: `["--name", "value", …]`.
+    pub async fn start_with(settings: &[&str]) -> Self {
+        Self::started(Redis { settings: settings.iter().map(|&word| word.to_owned()).collect() }).await
+    }
+
+    /// The port that it listens on, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.address().port()
+    }
+
+    /// What it answers to a command, as [`redis_asked`] does.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &str) -> Option<T> {
+        redis_asked(&Redis::url(self.address()), words).await
+    }
+
+    /// Carries out a command, written in words.
+    pub async fn execute(&self, words: &str) {
+        let done = self.ask::<redis::Value>(words).await;
+        done.unwrap_or_else(|| panic!("the Redis at {} refuses {words}", self.address()));
     }
 }
 
@@ -38,13 +61,14 @@ impl Program for Redis {
 
     fn prepare(&self, _: &Path) {}
 
-    // Every write is in the append-only file before it is answered, so a kill loses none.
+    // Every write is in the append-only file before it is answered, so a kill loses none: by its default, Redis holds a write
+    // back while the disk is busy.
     fn command(&self, folder: &Path, port: u16) -> Command {
         let program = process::program("redis-server", &[]);
         let mut command = Command::new(program.expect("Redis is installed (Debian: redis-server)"));
         let port = port.to_string();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""]);
-        command.arg("--dir").arg(folder);
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "no"]);
+        command.args(["--save", ""]).arg("--dir").arg(folder).args(&self.settings);
         command
     }
 
@@ -68,7 +92,16 @@ pub async fn redis_answers(url: &str) -> bool {
     ask::<String>(url, redis::cmd("PING")).await.is_some()
 }
 
-async fn ask<T: redis::FromRedisValue>(url: &str, command: redis::Cmd) -> Option<T> {
+/// What the server at this URL answers to a command, written in words. None if it does not answer within a second, or
+/// refuses.
+pub async fn redis_asked<T: redis::FromRedisValue>(url: &str, words: &str) -> Option<T> {
+    let mut words = words.split_whitespace();
+    let mut command = redis::cmd(words.next()?);
+    command.arg(words.collect::<Vec<_>>());
+    ask(url, command).await
+}
+
+pub(crate) async fn ask<T: redis::FromRedisValue>(url: &str, command: redis::Cmd) -> Option<T> {
     let answer = async {
         let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
         command.query_async(&mut connection).await

@@ -122,6 +122,16 @@ pub(crate) fn program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     folders.iter().chain(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
+/// Asks until it is so, or patience has ended.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
+    let asked = async {
+        while !so().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{what}: it does not come true"));
+}
+
 /// Tries until it works, the server has ended, or patience has.
 pub(crate) async fn ready<F: Future<Output = bool>>(
     process: &mut Process,
