@@ -79,10 +79,18 @@ impl Counter {
                 }
                 Self::Memory { memory: Arc::new(memory), snapshot }
             }
-            Store::Redis { url, prefix, timeout, connect_timeout, retry_interval, max_states } => {
+            Store::Redis {
+                url,
+                prefix,
+                timeout,
+                connect_timeout,
+                retry_interval,
+                check_eviction,
+                max_states,
+            } => {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
-                let redis = Redis::open(&url, prefix, pace, clock, entropy)?;
+                let redis = Redis::open(&url, prefix, pace, check_eviction, clock, entropy)?;
                 Self::Redis(Box::new(Fallback::new(redis, memory)))
             }
         })
@@ -155,6 +163,14 @@ impl Counter {
             Self::Redis(fallback) => return fallback.acknowledge(id).await,
         }
         Ok(())
+    }
+
+    /// Whether the store may be counted in, if it answers.
+    pub(crate) async fn examine(&self) -> Result<(), Fault> {
+        match self {
+            Self::Memory { .. } => Ok(()),
+            Self::Redis(fallback) => fallback.examine().await,
+        }
     }
 
     /// Keeps what was counted in this process for the next, if there is a place for it. Nothing is to be counted after it.

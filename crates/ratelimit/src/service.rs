@@ -42,6 +42,14 @@ impl RateLimitService {
         Ok(Self { counter: Counter::open(settings.store, clock.clone(), entropy)?, clock })
     }
 
+    /// Waits until the first attempt to reach the store has ended.
+    ///
+    /// # Errors
+    /// Why a Redis that answers must not be counted in: it may evict keys. That it does not answer is none.
+    pub async fn examine(&self) -> Result<(), Fault> {
+        self.counter.examine().await
+    }
+
     /// Keeps what was counted in this process for the next one, if the settings say where. To be called once nobody calls
     /// the service any more: what is counted after it is lost.
     ///

@@ -23,6 +23,9 @@ pub struct Config {
     /// Milliseconds, 10 to 60 000: the pause between attempts to reach a Redis that is gone. Default 250.
     #[serde(deserialize_with = "millis::<_, 10, 60_000>")]
     pub redis_retry_interval_ms: u64,
+    /// Whether a Redis whose `maxmemory-policy` is not `noeviction` is refused at the start, and counts as gone later. One
+    /// that does not say is believed. Default true.
+    pub redis_check_eviction: bool,
     /// How many states, remembered calls and overrides this process holds, 1000 to 100 000 000; a state with many entries
     /// counts once more for every 64 of them. Beyond it, calls that need one more are not decided. Default 1 000 000.
     #[serde(deserialize_with = "max_states")]
@@ -39,6 +42,7 @@ impl Default for Config {
             redis_timeout_ms: 25,
             redis_connect_timeout_ms: 250,
             redis_retry_interval_ms: 250,
+            redis_check_eviction: true,
             memory_max_states: 1_000_000,
             envoy_config: PathBuf::new(),
         }
@@ -56,6 +60,7 @@ impl Config {
             timeout: Duration::from_millis(self.redis_timeout_ms),
             connect_timeout: Duration::from_millis(self.redis_connect_timeout_ms),
             retry_interval: Duration::from_millis(self.redis_retry_interval_ms),
+            check_eviction: self.redis_check_eviction,
             max_states,
         });
         Settings { store }
@@ -82,7 +87,8 @@ pub enum Store {
     },
     /// In Redis 6 or later, or what speaks like it.
     Redis {
-        /// `redis://[user:password@]host:port[/database]`
+        /// `redis://[user:password@]host[:port][/database]`, `redis+cluster://[user:password@]host[:port],…` or
+        /// `redis+sentinel://[user:password@]host[:port],…/name[/database][?sentinel_password=…]`
         url: SecretString,
         /// Begins the name of every key. No braces.
         prefix: String,
@@ -92,6 +98,8 @@ pub enum Store {
         connect_timeout: Duration,
         /// The pause between attempts to reach a Redis that is gone.
         retry_interval: Duration,
+        /// Refuse a server that may evict what was counted.
+        check_eviction: bool,
         /// How many states and remembered calls this process holds at most while Redis is gone.
         max_states: usize,
     },

@@ -104,6 +104,11 @@ impl Fallback {
         Ok(())
     }
 
+    /// Whether Redis may be counted in, if it answers.
+    pub(super) async fn examine(&self) -> Result<(), Fault> {
+        self.redis.examine().await
+    }
+
     /// Whether Redis answers.
     pub(super) async fn ping(&self) -> Result<(), Fault> {
         Ok(self.redis.ping().await?)

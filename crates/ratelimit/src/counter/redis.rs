@@ -1,42 +1,62 @@
-//! Counting in Redis: one script and one round trip per call, on one shared connection ([`link`]).
+//! Counting in Redis: one script and one round trip per call, on connections that calls share ([`link`]), to one server, to a
+//! primary that Sentinels know, or to the nodes of a cluster ([`servers`]).
 //!
 //! Keys, all state of one call in one slot of a cluster:
-//! - `<prefix>{<partition>}:l:<name>:<subject>`: a limit's accept times, oldest first, 8 bytes each, big-endian microseconds
-//! - `<prefix>{<partition>}:r:<request id>`: what was answered to a request id
+//! - `<prefix>{<partition>}:l:<name>:<subject>`: the state of a limit, packed as `log.lua` says
+//! - `<prefix>{<partition>}:o`: numbers in place of limits' own, by the name of the state
+//! - `<prefix>{<partition>}:r:<request id>`: what was answered to a request id, and what can be given back
 //! - `<prefix>{<partition>}:t`, `…:p`: the tally, and the batch taken from it that is not acknowledged ([`drain`])
-//! - `<prefix>active`: the partitions that may have a tally, scored by the second in which one was last counted
+//! - `<prefix>active`: the partitions that may have a tally, scored by the second in which one was last counted; in a cluster
+//!   several of these, `<prefix>{<number>}active` ([`keys`])
 //!
 //! Time is the server's, unless a test moves it by hand.
 
 mod active;
+pub(crate) mod address;
+mod cluster;
 mod drain;
+mod keys;
 mod link;
+mod map;
+mod reply;
+mod script;
+mod scripts;
+mod sentinel;
+mod server;
+mod servers;
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
-use ::redis::{Client, RedisResult, Script, ScriptInvocation};
+use ::redis::{FromRedisValue, Value, cmd};
 use tollgate_kernel::{Clock, Code, Entropy, ExposeSecret, Fault, SecretString};
 
 use super::{Answer, Undecided};
 use crate::{
-    call::{Call, Key, PutOverride, Reset, Rule, Settle},
-    engine::{Denial, Outlook, Override},
-    tally::{Batch, BatchId, RATE_LIMITED},
+    call::{Call, Key, PutOverride, Reset, Settle},
+    engine::Override,
+    tally::{Batch, BatchId},
 };
 
 use self::{
     active::Active,
+    address::Address,
     drain::Drain,
-    link::{Connection, Link},
+    keys::Keys,
+    link::{Connection, Failure, Via},
+    reply::Checked,
+    script::{Invocation, Script},
+    scripts::Scripts,
+    server::Setup,
+    servers::Servers,
 };
 
 /// The counter in Redis.
 pub(crate) struct Redis {
-    link: Link,
+    servers: Arc<Servers>,
     pace: Pace,
     clock: Arc<dyn Clock>,
     keys: Keys,
-    script: Script,
+    scripts: Scripts,
     active: Active,
     drain: Drain,
 }
@@ -52,76 +72,102 @@ pub(crate) struct Pace {
     pub(crate) retry_interval: Duration,
 }
 
-/// How things are named in Redis.
-#[derive(Debug, Clone)]
-struct Keys {
-    prefix: String,
-}
-
 impl Redis {
     /// Opens the counter, within a Tokio runtime. Does not wait for a connection.
     pub(super) fn open(
         url: &SecretString,
         prefix: String,
         pace: Pace,
+        refuse_eviction: bool,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Fault> {
-        // The error's text may repeat the address, and with it a password.
-        let client = Client::open(url.expose_secret()).map_err(|_| {
-            Fault::new(
-                Code::InvalidArgument,
-                "The Redis address must look like redis://[user:password@]host:port[/database].",
-            )
+        // What was given is not repeated: it may hold a password.
+        let address = Address::parse(url.expose_secret()).ok_or_else(|| {
+            let message = format!("The Redis address must look like {}.", address::FORMS);
+            Fault::new(Code::InvalidArgument, message)
         })?;
-        let keys = Keys { prefix };
+        let shared = available_parallelism().map_or(1, usize::from);
+        let setup = Setup { pace, shared, refuse_eviction, generations: 0.into() };
+        let servers = Arc::new(Servers::open(address, Arc::new(setup)));
+        let keys = Keys::new(prefix, servers.is_cluster());
         Ok(Self {
-            link: Link::open(client.clone(), pace),
             pace,
             clock,
-            script: Script::new(include_str!("redis/check.lua")),
+            scripts: Scripts::new(),
             active: Active::new(keys.clone()),
-            // A connection of its own: a large batch must not stand in the way of a check.
-            drain: Drain::new(Link::open(client, pace), keys.clone(), entropy),
+            drain: Drain::new(servers.clone(), keys.clone(), entropy),
+            servers,
             keys,
         })
     }
 
     /// Decides and counts one call.
     pub(super) async fn check(&self, call: &Call) -> Result<Answer, Undecided> {
-        let exact = |charge: &crate::call::Charge| {
-            matches!(charge.rule, Rule::Window { .. }) && charge.limit <= 1024 && !charge.shadow
+        let now = self.clock.now().timestamp_micros();
+        let first = self.ask(call, now).await?;
+        let decided = match first {
+            // The clock of Redis, or what it has counted, is in another period than this process.
+            Checked::OutOfBounds(at) => self.ask(call, at).await?,
+            decided @ Checked::Decided(_) => decided,
         };
-        if !call.charges.iter().all(exact) {
-            return Err(unknown());
+        match decided {
+            Checked::Decided(answer) => Ok(answer),
+            Checked::OutOfBounds(_) => Err(Undecided::Gone("the time is beyond every calendar".into())),
         }
-        let reply = self.link.run(self.pace.timeout, |connection| self.ask(connection, call)).await?;
-        answer(call, &reply)
     }
 
     /// Gives back what a remembered call did not cost; and how much of each limit.
-    pub(super) async fn settle(&self, _: &Settle) -> Result<Vec<u64>, Undecided> {
-        Err(unknown())
+    pub(super) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Undecided> {
+        let partition = &*settle.partition;
+        let mut script =
+            self.prepare(&self.scripts.settle, [self.keys.request(partition, &settle.request_id)]);
+        scripts::settle(&mut script, settle, &self.keys.states(partition));
+        let reply: Vec<Value> = self.run(partition, &script).await?;
+        reply::settled(&reply)
     }
 
     /// Forgets what limits have counted.
-    pub(super) async fn reset(&self, _: &Reset) -> Result<(), Undecided> {
-        Err(unknown())
+    pub(super) async fn reset(&self, reset: &Reset) -> Result<(), Undecided> {
+        let partition = &*reset.partition;
+        let states = reset.keys.iter().map(|key| self.state(partition, key));
+        self.run(partition, &self.prepare(&self.scripts.reset, states)).await
     }
 
     /// Puts a number in place of a limit's own.
-    pub(super) async fn put_override(&self, _: &PutOverride) -> Result<(), Undecided> {
-        Err(unknown())
+    pub(super) async fn put_override(&self, put: &PutOverride) -> Result<(), Undecided> {
+        let partition = &*put.partition;
+        let mut script = self.prepare(&self.scripts.put_override, [self.keys.overrides(partition)]);
+        scripts::put_override(&mut script, put, &self.state(partition, &put.key));
+        let done: bool = self.run(partition, &script).await?;
+        if done { Ok(()) } else { Err(Undecided::Crowded) }
     }
 
     /// Ends an override, if it is there.
-    pub(super) async fn delete_override(&self, _: &str, _: &Key) -> Result<(), Undecided> {
-        Err(unknown())
+    pub(super) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Undecided> {
+        let mut delete = cmd("HDEL");
+        delete.arg(self.keys.overrides(partition)).arg(self.state(partition, key));
+        let delete = async |connection: Connection| connection.query::<()>(&delete).await;
+        Ok(self.servers.run(partition, Via::Shared, self.pace.timeout, delete).await?)
     }
 
     /// The overrides of a partition that are in force, in no order.
-    pub(super) async fn overrides(&self, _: &str) -> Result<Vec<(Key, Override)>, Undecided> {
-        Err(unknown())
+    pub(super) async fn overrides(&self, partition: &str) -> Result<Vec<(Key, Override)>, Undecided> {
+        let script = self.prepare(&self.scripts.overrides, [self.keys.overrides(partition)]);
+        let reply: Vec<(String, u64, i64)> = self.run(partition, &script).await?;
+        reply::overrides(&self.keys, partition, &reply)
+    }
+
+    /// Waits for the first attempt to connect.
+    ///
+    /// # Errors
+    /// Why a server that answers must not be counted in.
+    pub(super) async fn examine(&self) -> Result<(), Fault> {
+        // One attempt to read the map of a cluster, and one to connect to each node.
+        match self.servers.unfit(2 * self.pace.connect_timeout).await {
+            None => Ok(()),
+            Some(why) => Err(Fault::new(Code::InvalidArgument, why)),
+        }
     }
 
     /// The next batch of tallies.
@@ -134,101 +180,72 @@ impl Redis {
         self.drain.acknowledge(id, partition).await
     }
 
-    /// Whether Redis answers: as patient as an attempt to connect, since readiness should not follow every hiccup.
+    /// Whether Redis answers, every primary of a cluster: as patient as an attempt to connect, since readiness should not follow
+    /// every hiccup.
     pub(super) async fn ping(&self) -> Result<(), Undecided> {
-        Ok(self.link.run(self.pace.connect_timeout, link::ping).await?)
+        let ping = async |connection: Connection| connection.query::<()>(&cmd("PING")).await;
+        Ok(self.servers.run_on_each(self.pace.connect_timeout, ping).await?)
     }
 
-    async fn ask(&self, mut connection: Connection, call: &Call) -> RedisResult<Vec<i64>> {
-        if call.tally.is_some() && !call.peek {
-            self.active.announce(&mut connection, &call.partition).await?;
+    /// Asks once, with the periods of calendars around `hint`.
+    async fn ask(&self, call: &Call, hint: i64) -> Result<Checked, Undecided> {
+        let (partition, limit) = (call.partition.as_str(), self.pace.timeout);
+        let script = self.check_script(call, hint);
+        let is_tallied = call.tally.is_some() && !call.peek;
+        // In a cluster the announcement may be on another node.
+        let is_apart = is_tallied && self.servers.is_cluster();
+        if is_apart {
+            let announce = async |connection| self.active.announce(&connection, partition).await;
+            self.servers.run(&self.keys.corner(partition).tag, Via::Shared, limit, announce).await?;
         }
-        self.invocation(call).invoke_async(&mut connection.inner).await
+        let ask = async |connection| {
+            if is_tallied && !is_apart {
+                self.active.announce(&connection, partition).await?;
+            }
+            script.run::<Vec<i64>>(&connection).await
+        };
+        let reply = self.servers.run(partition, Via::Shared, limit, ask).await?;
+        reply::checked(call, &reply)
     }
 
-    /// Keys and arguments as `check.lua` expects them.
-    fn invocation(&self, call: &Call) -> ScriptInvocation<'_> {
-        let mut script = self.script.prepare_invoke();
-        let tally = call.tally.as_ref().filter(|_| !call.peek);
-        for charge in &call.charges {
-            script.key(self.keys.state(&call.partition, charge.key.name(), charge.key.subject()));
-        }
-        if tally.is_some() {
-            script.key(self.keys.tally(&call.partition));
-        }
-        if let Some(id) = &call.request_id {
-            script.key(self.keys.request(&call.partition, id.as_ref()));
-        }
-        let by_hand = self.clock.by_hand().map(|now| now.timestamp_micros().to_string());
-        script.arg(by_hand.unwrap_or_default()).arg(call.charges.len()).arg(flag(call.peek));
-        script.arg(tally.map(|tally| format!("{} {}", tally.code, tally.subject)).unwrap_or_default());
-        script.arg(tally.map(|tally| format!("{RATE_LIMITED} {}", tally.subject)).unwrap_or_default());
-        script.arg(flag(call.request_id.is_some()));
-        for charge in &call.charges {
-            let Rule::Window { window } = charge.rule else { continue };
-            script.arg(charge.limit).arg(window).arg(charge.cost);
-        }
+    /// Keys and arguments as `check/begin.lua` says.
+    fn check_script(&self, call: &Call, hint: i64) -> Invocation<'_> {
+        let partition = &*call.partition;
+        let states = call.charges.iter().map(|charge| self.state(partition, &charge.key));
+        let overrides = (!call.charges.is_empty()).then(|| self.keys.overrides(partition));
+        let tally = call.tally.as_ref().filter(|_| !call.peek).map(|_| self.keys.tally(partition));
+        let request = call.request_id.as_ref().map(|id| self.keys.request(partition, id));
+        let keys = states.chain(overrides).chain(tally).chain(request);
+        let mut script = self.prepare(&self.scripts.check, keys);
+        scripts::check(&mut script, call, hint);
         script
     }
-}
 
-impl Keys {
-    fn state(&self, partition: &str, name: &str, subject: &str) -> String {
-        format!("{}{{{partition}}}:l:{name}:{subject}", self.prefix)
+    /// A script with its keys, and the time.
+    fn prepare<'a>(&self, script: &'a Script, keys: impl IntoIterator<Item = String>) -> Invocation<'a> {
+        let by_hand = self.clock.by_hand().map(|now| now.timestamp_micros().to_string());
+        let mut script = script.prepare();
+        for key in keys {
+            script.key(key);
+        }
+        script.arg(by_hand.unwrap_or_default());
+        script
     }
 
-    fn request(&self, partition: &str, id: &str) -> String {
-        format!("{}{{{partition}}}:r:{id}", self.prefix)
+    async fn run<T: FromRedisValue>(&self, partition: &str, script: &Invocation<'_>) -> Result<T, Undecided> {
+        let run = async |connection| script.run(&connection).await;
+        Ok(self.servers.run(partition, Via::Shared, self.pace.timeout, run).await?)
     }
 
-    fn tally(&self, partition: &str) -> String {
-        format!("{}{{{partition}}}:t", self.prefix)
-    }
-
-    fn pending(&self, partition: &str) -> String {
-        format!("{}{{{partition}}}:p", self.prefix)
-    }
-
-    fn active(&self) -> String {
-        format!("{}active", self.prefix)
+    fn state(&self, partition: &str, key: &Key) -> String {
+        self.keys.state(partition, key.name(), key.subject())
     }
 }
 
-impl From<link::Failure> for Undecided {
-    fn from(failure: link::Failure) -> Self {
+impl From<Failure> for Undecided {
+    fn from(failure: Failure) -> Self {
         Self::Gone(Box::new(failure))
     }
-}
-
-fn flag(set: bool) -> &'static str {
-    if set { "1" } else { "" }
-}
-
-/// What `check.lua` replies: nothing if the request id was used otherwise; else the position of the limit that denied
-/// (from 1; 0: none), the wait, and `remaining` and `reset` of each limit.
-fn answer(call: &Call, reply: &[i64]) -> Result<Answer, Undecided> {
-    let Some((&[by, wait], outlooks)) = reply.split_first_chunk() else { return Err(Undecided::Reused) };
-    let (outlooks, rest) = outlooks.as_chunks::<2>();
-    let by = usize::try_from(by).ok().filter(|by| *by <= call.charges.len());
-    let limits = call.charges.iter().map(|charge| charge.limit);
-    let outlooks: Option<Vec<_>> =
-        outlooks.iter().zip(limits).map(|(numbers, limit)| outlook(*numbers, limit)).collect();
-    match (by, outlooks) {
-        (Some(by), Some(outlooks)) if outlooks.len() == call.charges.len() && rest.is_empty() => {
-            let denial = by.checked_sub(1).map(|by| Denial { by, wait });
-            Ok(Answer { denial, outlooks, degraded: false })
-        }
-        _ => Err(Undecided::Gone("the reply is not one of check.lua".into())),
-    }
-}
-
-fn outlook([remaining, reset]: [i64; 2], limit: u64) -> Option<Outlook> {
-    let remaining = u64::try_from(remaining).ok()?;
-    Some(Outlook { limit, remaining, reset, period: 0, exceeded: false })
-}
-
-fn unknown() -> Undecided {
-    Undecided::Gone("the scripts do not know of it".into())
 }
 
 #[cfg(test)]

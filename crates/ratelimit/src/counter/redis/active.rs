@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{RedisResult, Script};
+use ::redis::RedisResult;
 use tokio::time::Instant;
 
-use super::{Keys, link::Connection};
+use super::{keys::Keys, link::Connection, script::Script};
 
 /// How long an announcement is relied on.
 const FRESH: Duration = Duration::from_secs(5);
@@ -44,13 +44,14 @@ impl Active {
     }
 
     /// Announces a partition, unless this was done just now.
-    pub(super) async fn announce(&self, connection: &mut Connection, partition: &str) -> RedisResult<()> {
+    pub(super) async fn announce(&self, connection: &Connection, partition: &str) -> RedisResult<()> {
         let now = Instant::now();
         if self.is_fresh(partition, connection.generation, now) {
             return Ok(());
         }
-        let mut script = self.script.key(self.keys.active());
-        let _: u64 = script.arg(partition).invoke_async(&mut connection.inner).await?;
+        let mut script = self.script.prepare();
+        script.key(self.keys.corner(partition).key.clone()).arg(partition);
+        let _: u64 = script.run(connection).await?;
         self.remember(partition, connection.generation, now);
         Ok(())
     }

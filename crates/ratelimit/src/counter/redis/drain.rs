@@ -1,19 +1,22 @@
 //! Draining the tallies in Redis: exactly once, if whoever stores a batch does so under its id and then acknowledges it.
 //!
 //! A tally is renamed to a batch that waits for its acknowledgement; until then it is that batch again for everybody who
-//! asks. The partitions are looked at in turn, so that a busy one does not hold up the others.
+//! asks. The partitions are looked at in turn, so that a busy one does not hold up the others, nor does a node of a cluster
+//! that is down.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use ::redis::{RedisResult, Script, cmd, pipe};
+use ::redis::{RedisResult, cmd, pipe};
 use tokio::sync::Mutex;
 use tollgate_kernel::Entropy;
 
 use super::{
     super::Undecided,
-    Keys,
     active::LATELY,
-    link::{Connection, Link},
+    keys::{Corner, Keys},
+    link::{Connection, Failure, Via},
+    script::Script,
+    servers::Servers,
 };
 use crate::tally::{Batch, BatchId, Cell, MAX_ROWS, Row};
 
@@ -24,7 +27,7 @@ const LOOK_AT: usize = 500;
 
 /// Takes batches from the tallies.
 pub(super) struct Drain {
-    link: Link,
+    servers: Arc<Servers>,
     keys: Keys,
     entropy: Arc<dyn Entropy>,
     take: Script,
@@ -38,23 +41,18 @@ pub(super) struct Drain {
 struct Round {
     /// Partitions that have a tally. The first stays until it has none.
     turn: VecDeque<String>,
-    /// How far the look has come in the set of active partitions.
-    cursor: Cursor,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Cursor {
-    #[default]
-    Start,
-    At(u64),
-    End,
+    /// Which corner is looked at, and how far the look has come in it.
+    corner: usize,
+    cursor: u64,
+    /// What could not be looked at.
+    missed: Option<Failure>,
 }
 
 impl Drain {
-    /// A drain over this connection.
-    pub(super) fn new(link: Link, keys: Keys, entropy: Arc<dyn Entropy>) -> Self {
+    /// A drain of these servers.
+    pub(super) fn new(servers: Arc<Servers>, keys: Keys, entropy: Arc<dyn Entropy>) -> Self {
         Self {
-            link,
+            servers,
             keys,
             entropy,
             take: Script::new(include_str!("take.lua")),
@@ -67,7 +65,7 @@ impl Drain {
     /// The next batch. None only if a whole round, begun after this was asked, found nothing.
     pub(super) async fn next(&self) -> Result<Option<Batch>, Undecided> {
         let mut round = self.round.lock().await;
-        let whole = round.cursor == Cursor::Start;
+        let whole = round.is_new();
         if let Some(batch) = self.next_in(&mut round).await? {
             return Ok(Some(batch));
         }
@@ -76,7 +74,8 @@ impl Drain {
 
     /// Forgets a batch. Its partition's turn is over.
     pub(super) async fn acknowledge(&self, id: &BatchId, partition: &str) -> Result<(), Undecided> {
-        self.link.run(TIMEOUT, |connection| self.forget(connection, id, partition)).await?;
+        let forget = |connection| self.forget(connection, id, partition);
+        self.servers.run(partition, Via::Own, TIMEOUT, forget).await?;
         self.round.lock().await.turn.pop_front_if(|first| first == partition);
         Ok(())
     }
@@ -84,69 +83,113 @@ impl Drain {
     async fn next_in(&self, round: &mut Round) -> Result<Option<Batch>, Undecided> {
         loop {
             while let Some(partition) = round.turn.front() {
-                let taken = self.link.run(TIMEOUT, |connection| self.take(connection, partition)).await?;
-                if let Some(batch) = batch(partition, &taken)? {
-                    return Ok(Some(batch));
+                let take = |connection| self.take(connection, partition);
+                match self.servers.run(partition, Via::Own, TIMEOUT, take).await {
+                    Ok(taken) => {
+                        if let Some(batch) = batch(partition, &taken)? {
+                            return Ok(Some(batch));
+                        }
+                    }
+                    Err(failure) => round.missed = Some(failure),
                 }
                 round.turn.pop_front();
             }
-            if round.cursor == Cursor::End {
-                *round = Round::default();
-                return Ok(None);
+            let Some(corner) = self.keys.corners().get(round.corner) else {
+                return match std::mem::take(round).missed {
+                    None => Ok(None),
+                    Some(failure) => Err(failure.into()),
+                };
+            };
+            if let Err(failure) = self.look(round, corner).await {
+                round.missed = Some(failure);
+                round.pass();
             }
-            let (turn, cursor) =
-                self.link.run(TIMEOUT, |connection| self.look(connection, round.cursor)).await?;
-            *round = Round { turn, cursor };
         }
     }
 
-    /// The next of the active partitions that have a tally; retires some that have none.
-    async fn look(
+    /// Finds the next of the active partitions that have a tally; retires some that have none.
+    async fn look(&self, round: &mut Round, corner: &Corner) -> Result<(), Failure> {
+        let scan = |connection| self.scan(connection, corner, round.cursor);
+        let (cursor, found) = self.servers.run(&corner.tag, Via::Own, TIMEOUT, scan).await?;
+        let mut without = Vec::new();
+        for near in self.servers.by_server(found, String::as_str) {
+            let tag = near.first().map_or("", String::as_str);
+            let exist = |connection| self.exist(connection, &near);
+            let exist = self.servers.run(tag, Via::Own, TIMEOUT, exist).await?;
+            for (partition, exists) in near.into_iter().zip(exist) {
+                if exists { round.turn.push_back(partition) } else { without.push(partition) }
+            }
+        }
+        if !without.is_empty() {
+            let retire = |connection| self.retire(connection, corner, &without);
+            self.servers.run(&corner.tag, Via::Own, TIMEOUT, retire).await?;
+        }
+        if cursor == 0 {
+            round.pass();
+        } else {
+            round.cursor = cursor;
+        }
+        Ok(())
+    }
+
+    async fn scan(
         &self,
-        mut connection: Connection,
-        from: Cursor,
-    ) -> RedisResult<(VecDeque<String>, Cursor)> {
-        let from = if let Cursor::At(cursor) = from { cursor } else { 0 };
+        connection: Connection,
+        corner: &Corner,
+        from: u64,
+    ) -> RedisResult<(u64, Vec<String>)> {
         let mut scan = cmd("ZSCAN");
-        scan.arg(self.keys.active()).arg(from).arg("COUNT").arg(LOOK_AT);
-        let (cursor, found): (u64, Vec<(String, f64)>) = scan.query_async(&mut connection.inner).await?;
-        let cursor = if cursor == 0 { Cursor::End } else { Cursor::At(cursor) };
-        if found.is_empty() {
-            return Ok((VecDeque::new(), cursor));
-        }
-        let found: Vec<_> = found.into_iter().map(|(partition, _)| partition).collect();
-        let mut keys = pipe();
-        for partition in &found {
-            keys.cmd("EXISTS").arg(self.keys.tally(partition)).arg(self.keys.pending(partition));
-        }
-        let keys: Vec<u64> = keys.query_async(&mut connection.inner).await?;
-        let (with, without): (Vec<_>, Vec<_>) = found.into_iter().zip(keys).partition(|(_, keys)| *keys > 0);
-        self.retire(connection, &without).await?;
-        Ok((with.into_iter().map(|(partition, _)| partition).collect(), cursor))
+        scan.arg(&corner.key).arg(from).arg("COUNT").arg(LOOK_AT);
+        let (cursor, found): (u64, Vec<(String, f64)>) = connection.query(&scan).await?;
+        Ok((cursor, found.into_iter().map(|(partition, _)| partition).collect()))
     }
 
-    async fn retire(&self, mut connection: Connection, partitions: &[(String, u64)]) -> RedisResult<()> {
+    /// Which of them have a tally. One whose slot is on its way to another node may have one.
+    async fn exist(&self, connection: Connection, partitions: &[String]) -> RedisResult<Vec<bool>> {
         if partitions.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let mut script = self.retire.key(self.keys.active());
-        script.arg(LATELY);
-        for (partition, _) in partitions {
-            script.arg(partition);
+        let mut exist = pipe();
+        for partition in partitions {
+            exist.cmd("EXISTS").arg(self.keys.tally(partition)).arg(self.keys.pending(partition));
         }
-        script.invoke_async(&mut connection.inner).await
+        let exist = connection.each::<u64>(exist.ignore_errors()).await?;
+        Ok(exist.into_iter().map(|keys| keys.map_or(true, |keys| keys > 0)).collect())
     }
 
-    async fn take(&self, mut connection: Connection, partition: &str) -> RedisResult<Vec<Vec<u8>>> {
+    async fn retire(
+        &self,
+        connection: Connection,
+        corner: &Corner,
+        partitions: &[String],
+    ) -> RedisResult<()> {
+        let mut script = self.retire.prepare();
+        script.key(corner.key.clone()).arg(LATELY).arg(partitions);
+        script.run(&connection).await
+    }
+
+    async fn take(&self, connection: Connection, partition: &str) -> RedisResult<Vec<Vec<u8>>> {
         let id = BatchId::redis(&*self.entropy, partition).to_string();
-        let mut script = self.take.key(self.keys.tally(partition));
-        script.key(self.keys.pending(partition)).arg(id).arg(MAX_ROWS);
-        script.invoke_async(&mut connection.inner).await
+        let mut script = self.take.prepare();
+        script.key(self.keys.tally(partition)).key(self.keys.pending(partition)).arg(id).arg(MAX_ROWS);
+        script.run(&connection).await
     }
 
-    async fn forget(&self, mut connection: Connection, id: &BatchId, partition: &str) -> RedisResult<()> {
-        let mut script = self.acknowledge.key(self.keys.pending(partition));
-        script.arg(id.to_string()).invoke_async(&mut connection.inner).await
+    async fn forget(&self, connection: Connection, id: &BatchId, partition: &str) -> RedisResult<()> {
+        let mut script = self.acknowledge.prepare();
+        script.key(self.keys.pending(partition)).arg(id.to_string()).run(&connection).await
+    }
+}
+
+impl Round {
+    fn is_new(&self) -> bool {
+        self.corner == 0 && self.cursor == 0 && self.turn.is_empty()
+    }
+
+    /// Goes on to the next corner.
+    fn pass(&mut self) {
+        self.corner += 1;
+        self.cursor = 0;
     }
 }
 

@@ -1,42 +1,44 @@
-//! One connection to Redis, shared by all calls, and what happens when it is lost.
+//! The connections to one Redis server, shared by all calls, and what happens when they are lost.
 //!
-//! A connection that breaks is replaced at once, and the call that found out is asked again on the new one: asking twice
-//! can charge twice, but never lets too much pass. A Redis that does not come back, or does not answer any more, is *down*:
-//! from then on one task tries to reach it, once per interval, and no call waits for it.
+//! Calls are spread over a few connections and pipelined on each; what may take its time goes over connections of its own,
+//! from a pool. All of them come and go together. Connections that break are replaced at once, and the call that found out
+//! is asked again on the new ones: asking twice can charge twice, but never lets too much pass. A server that does not
+//! come back, does not answer any more, or is not fit to count in ([`super::server`]), is *down*: from then on one task
+//! tries to reach it, once per interval, and no call waits for it.
 
 use std::{
     future::Future,
+    io,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind,
-    aio::MultiplexedConnection, cmd,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
+    aio::MultiplexedConnection, pipe,
 };
+use deadpool_redis::{Pool, PoolError};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
-use super::Pace;
+use super::server::{self, Place, Setup};
 
-/// How many calls in a row go unanswered before Redis counts as down.
+/// How many calls in a row go unanswered before the server counts as down.
 const UNANSWERED: u32 = 4;
-/// Calls that may wait to be written to the connection; more wait for their turn.
-const PIPELINE: usize = 1024;
 
-/// A connection that mends itself.
+/// Connections that mend themselves.
 pub(super) struct Link(Arc<Shared>);
 
 struct Shared {
-    client: Client,
-    pace: Pace,
+    place: Place,
+    setup: Arc<Setup>,
     state: watch::Sender<State>,
     unanswered: AtomicU32,
+    turn: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -45,19 +47,41 @@ enum State {
     Connecting {
         generation: u64,
     },
-    Up(Connection),
-    /// An attempt has failed, or Redis went silent; calls do not wait.
+    Up(Arc<Up>),
+    /// An attempt has failed, or the server went silent; calls do not wait.
     Down {
         generation: u64,
+        unfit: Option<&'static str>,
     },
+}
+
+/// Connections to a server that was fit when they were made.
+pub(super) struct Up {
+    /// Tells these connections from all others that this process ever had.
+    pub(super) generation: u64,
+    /// Shared by all calls.
+    pub(super) shared: Vec<MultiplexedConnection>,
+    /// For what needs a connection of its own.
+    pub(super) pool: Pool,
+}
+
+/// Which connection something is done on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// One that others use at the same time: for what is done at once.
+    Shared,
+    /// One of its own.
+    Own,
 }
 
 /// A connection that was up when it was handed out.
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) inner: MultiplexedConnection,
-    /// Counts the connections of the link.
+    inner: MultiplexedConnection,
+    /// Counts the connections of this process.
     pub(super) generation: u64,
+    /// The server shall answer for a slot that is on its way to it.
+    asking: bool,
 }
 
 /// Why Redis did not answer.
@@ -75,62 +99,128 @@ pub(super) enum Failure {
     /// It answered with an error.
     #[error("Redis refused")]
     Refused(#[source] RedisError),
+    /// It is not a primary, or not any more.
+    #[error("Redis is a replica, which cannot count")]
+    Replica,
+    /// It is set up so that it must not be used.
+    #[error("{0}")]
+    Unfit(&'static str),
 }
 
-/// Whether Redis answers.
-pub(super) async fn ping(mut connection: Connection) -> RedisResult<()> {
-    cmd("PING").exec_async(&mut connection.inner).await
+impl Connection {
+    /// Carries out a command.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let mut inner = self.inner.clone();
+        if !self.asking {
+            return command.query_async(&mut inner).await;
+        }
+        let mut asking = pipe();
+        asking.cmd("ASKING").ignore().add_command(command.clone());
+        let (answer,) = asking.query_async(&mut inner).await?;
+        Ok(answer)
+    }
+
+    /// Carries out several commands, each by itself.
+    pub(super) async fn each<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+    ) -> RedisResult<Vec<RedisResult<T>>> {
+        commands.query_async(&mut self.inner.clone()).await
+    }
 }
 
 impl Link {
     /// Begins to connect, within a Tokio runtime.
-    pub(super) fn open(client: Client, pace: Pace) -> Self {
-        let (state, _) = watch::channel(State::Connecting { generation: 0 });
-        let shared = Arc::new(Shared { client, pace, state, unanswered: AtomicU32::new(0) });
+    pub(super) fn open(place: Place, setup: Arc<Setup>) -> Self {
+        let (state, _) = watch::channel(State::Connecting { generation: setup.next_generation() });
+        let (unanswered, turn) = (AtomicU32::new(0), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { place, setup, state, unanswered, turn });
         tokio::spawn(connect(Arc::downgrade(&shared)));
         Self(shared)
     }
 
-    /// Does `work` on the connection, within `limit`.
+    /// Does `work` on a connection, before `deadline`.
     pub(super) async fn run<T, F>(
         &self,
-        limit: Duration,
+        via: Via,
+        deadline: Instant,
         work: impl Fn(Connection) -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let deadline = Instant::now() + limit;
-        match self.attempt(deadline, &work).await {
-            Err(Failure::Broken(_)) => self.attempt(deadline, &work).await,
+        match self.attempt(via, false, deadline, &work).await {
+            Err(Failure::Broken(_)) => self.attempt(via, false, deadline, &work).await,
             other => other,
         }
     }
 
-    async fn attempt<T, F>(&self, deadline: Instant, work: impl Fn(Connection) -> F) -> Result<T, Failure>
+    /// Does `work` for a slot that is on its way to this server.
+    pub(super) async fn run_asking<T, F>(
+        &self,
+        via: Via,
+        deadline: Instant,
+        work: impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let connection = self.connection(deadline).await?;
-        let generation = connection.generation;
-        match timeout_at(deadline, work(connection)).await {
-            Ok(Ok(value)) => {
+        self.attempt(via, true, deadline, work).await
+    }
+
+    /// Whether there are connections now.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(*self.0.state.borrow(), State::Up(_))
+    }
+
+    /// Waits for the end of the first attempt to connect. Why the server must not be used, if it is so.
+    pub(super) async fn unfit(&self) -> Option<&'static str> {
+        let mut state = self.0.state.subscribe();
+        let settled = state.wait_for(|state| !matches!(state, State::Connecting { .. })).await;
+        if let Ok(State::Down { unfit, .. }) = settled.as_deref() { *unfit } else { None }
+    }
+
+    async fn attempt<T, F>(
+        &self,
+        via: Via,
+        asking: bool,
+        deadline: Instant,
+        work: impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let up = self.up(deadline).await?;
+        let Up { generation, shared, pool } = &*up;
+        let connected = |inner| Connection { inner, generation: *generation, asking };
+        let done = async {
+            if via == Via::Own {
+                let own = pool.get().await.map_err(|error| self.refused(*generation, pooled(error)))?;
+                return Ok(work(connected(own.clone())).await);
+            }
+            let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % shared.len();
+            Ok(work(connected(shared[turn].clone())).await)
+        };
+        match timeout_at(deadline, done).await {
+            Ok(Ok(Ok(value))) => {
                 self.0.unanswered.store(0, Ordering::Relaxed);
                 Ok(value)
             }
-            Ok(Err(error)) => Err(self.refused(generation, error)),
-            Err(_) => Err(self.late(generation)),
+            Ok(Ok(Err(error))) => Err(self.refused(*generation, error)),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(self.late(*generation)),
         }
     }
 
-    async fn connection(&self, deadline: Instant) -> Result<Connection, Failure> {
-        if let State::Up(connection) = &*self.0.state.borrow() {
-            return Ok(connection.clone());
+    async fn up(&self, deadline: Instant) -> Result<Arc<Up>, Failure> {
+        if let State::Up(up) = &*self.0.state.borrow() {
+            return Ok(up.clone());
         }
         let mut state = self.0.state.subscribe();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting { .. }));
         match timeout_at(deadline, settled).await.map_err(|_| Failure::Late)?.as_deref() {
-            Ok(State::Up(connection)) => Ok(connection.clone()),
+            Ok(State::Up(up)) => Ok(up.clone()),
+            Ok(State::Down { unfit: Some(why), .. }) => Err(Failure::Unfit(why)),
             _ => Err(Failure::Down),
         }
     }
@@ -145,19 +235,19 @@ impl Link {
             ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown,
         ) = error.kind()
         {
-            self.lose(State::Down { generation });
+            self.lose(State::Down { generation, unfit: None });
         }
         Failure::Refused(error)
     }
 
     fn late(&self, generation: u64) -> Failure {
         if self.0.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED {
-            self.lose(State::Down { generation });
+            self.lose(State::Down { generation, unfit: None });
         }
         Failure::Late
     }
 
-    /// Gives up the connection of this generation, unless somebody did before.
+    /// Gives up the connections of this generation, unless somebody did before.
     fn lose(&self, next: State) {
         let lost = self.0.state.send_if_modified(|state| {
             let ours = matches!(state, State::Up(up) if up.generation == next.generation());
@@ -168,7 +258,7 @@ impl Link {
         });
         if lost {
             self.0.unanswered.store(0, Ordering::Relaxed);
-            tracing::warn!("the connection to Redis is lost");
+            tracing::warn!(server = %self.0.place, "the connection to Redis is lost");
             tokio::spawn(connect(Arc::downgrade(&self.0)));
         }
     }
@@ -177,54 +267,52 @@ impl Link {
 impl State {
     fn generation(&self) -> u64 {
         match self {
-            Self::Connecting { generation } | Self::Down { generation } => *generation,
-            Self::Up(connection) => connection.generation,
+            Self::Connecting { generation } | Self::Down { generation, .. } => *generation,
+            Self::Up(up) => up.generation,
         }
     }
 }
 
-/// Tries until there is a connection, or nobody needs one.
+/// Whatever keeps the pool from making a connection breaks those that there are: the next attempt says what is wrong. It has
+/// no time limits of its own, and is never closed.
+fn pooled(error: PoolError) -> RedisError {
+    match error {
+        PoolError::Backend(error) => error,
+        other => io::Error::other(other.to_string()).into(),
+    }
+}
+
+/// Tries until there are connections, or nobody needs them.
 async fn connect(link: Weak<Shared>) {
     while let Some(shared) = link.upgrade() {
-        let generation = shared.state.borrow().generation();
-        match attempt(&shared, generation + 1).await {
-            Ok(connection) => {
-                tracing::info!("connected to Redis");
-                shared.state.send_replace(State::Up(connection));
+        let Shared { place, setup, .. } = &*shared;
+        match server::connect(place, setup).await {
+            Ok(up) => {
+                tracing::info!(server = %place, "connected to Redis");
+                shared.state.send_replace(State::Up(Arc::new(up)));
                 return;
             }
-            Err(failure) => shared.note_down(generation, &failure),
+            Err(failure) => shared.note_down(&failure),
         }
-        let pause = shared.pace.retry_interval;
+        let pause = setup.pace.retry_interval;
         drop(shared);
         tokio::time::sleep(pause).await;
     }
 }
 
-/// One attempt. A server that accepts connections and does not answer is not connected.
-async fn attempt(shared: &Shared, generation: u64) -> Result<Connection, Failure> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE);
-    let connected = async {
-        let inner = shared.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let connection = Connection { inner, generation };
-        ping(connection.clone()).await.map(|()| connection)
-    };
-    match timeout(shared.pace.connect_timeout, connected).await {
-        Ok(connected) => connected.map_err(Failure::Broken),
-        Err(_) => Err(Failure::Late),
-    }
-}
-
 impl Shared {
-    /// Says so when Redis goes down, and not at every attempt after that.
-    fn note_down(&self, generation: u64, failure: &Failure) {
-        let was = self.state.send_replace(State::Down { generation });
-        if matches!(was, State::Connecting { .. }) {
+    /// Says so when the server goes down or turns out to be unfit, and not at every attempt after that.
+    fn note_down(&self, failure: &Failure) {
+        let unfit = if let Failure::Unfit(why) = failure { Some(*why) } else { None };
+        let generation = self.state.borrow().generation();
+        let was = self.state.send_replace(State::Down { generation, unfit });
+        let news = match was {
+            State::Down { unfit: before, .. } => unfit.is_some() && unfit != before,
+            _ => true,
+        };
+        if news {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
-            tracing::warn!(%failure, cause, "Redis is down");
+            tracing::warn!(server = %self.place, %failure, cause, "Redis is down");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What only shows in the keys of a Redis server.
 
-use ::redis::{Commands, Connection as Direct};
+use ::redis::{Client, Commands, Connection as Direct};
 use tollgate_kernel::OsEntropy;
 use tollgate_testkit::{MockClock, PrivateRedis, TestRedis};
 
 use super::*;
-use crate::call::{Charge, OnFailure, REMEMBERED, Tally};
+use crate::call::{Charge, OnFailure, REMEMBERED, Rule, Tally};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -17,7 +17,7 @@ fn open_at(url: &SecretString, prefix: &str) -> Redis {
     let pace =
         Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: Duration::from_millis(100) };
     let (clock, entropy) = (MockClock::new(), Arc::new(OsEntropy));
-    Redis::open(url, prefix.to_owned(), pace, clock, entropy).expect("an address")
+    Redis::open(url, prefix.to_owned(), pace, true, clock, entropy).expect("an address")
 }
 
 fn direct(url: &SecretString) -> Direct {

@@ -1,0 +1,77 @@
+-- What stands in the way of the call: `by` (the position of the enforced limit that makes it wait longest) and `wait`.
+
+-- Later than every time: what could never pass.
+local NEVER = 9007199254740991
+-- 400 days.
+local MAX_WINDOW = 34560000000000
+
+-- When units are free of which this many more must leave than are free now.
+local function free_at(it, stays)
+  local state, stride, low, high = it.state, STRIDE[it.kind], 1, it.entries
+  while low < high do
+    local middle = floor((low + high + 1) / 2)
+    local before = read('>I8', state, FIRST + 8 + (middle - 1) * stride)
+    if before < stays then low = middle else high = middle - 1 end
+  end
+  local time = read('>I8', state, FIRST + (low - 1) * stride)
+  -- A lease says itself when it ends.
+  return it.kind == 'w' and time + it.span or time
+end
+
+-- The first time from `now` on at which the call passes this limit, with this number in force for ever.
+local function fits_at(it, limit)
+  local wanted = it.cost > 0 and it.cost or 1
+  if wanted > limit then return NEVER end
+  if not it.state then return now end
+  local kind = it.kind
+  if kind == 'w' or kind == 'l' then
+    if it.used + wanted <= limit then return now end
+    return free_at(it, it.first + it.used + wanted - limit)
+  end
+  if kind == 'b' then
+    return max(max(it.tat, now) + wanted * it.span - limit * it.span, now)
+  end
+  if it.newest < it.start or it.used + wanted <= limit then return now end
+  return it.ends
+end
+
+local by, wait = 0, 0
+for i = 1, count do
+  local it, state, override = limits[i], limits[i].state, overrides[i]
+  local kind = it.kind
+  if kind == 'w' or kind == 'l' then
+    if state then
+      local total = read('>I8', state, 18)
+      local horizon = kind == 'w' and now - it.span or now
+      it.total = total
+      it.entries, it.gone, it.first = live(state, STRIDE[kind], horizon, total)
+      it.used = total - it.first
+    end
+  elseif kind == 'b' then
+    if state then it.tat, it.refunded = read('>I8I8', state, 18) end
+  else
+    local bounds = { read('>I8I8I8I8', ARGV[i + 6], 19) }
+    for bound = 1, 3 do
+      if bounds[bound] <= now and now < bounds[bound + 1] then it.start, it.ends = bounds[bound], bounds[bound + 1] end
+    end
+    -- The periods do not reach to this time: the caller asks again with others.
+    if not it.start then return { -1, now } end
+    it.used = state and read('>I8', state, 18) or 0
+  end
+  local passes
+  if override then
+    local number, ends = read('>I8I8', override)
+    if now < ends then
+      if kind == 'b' then number = math.min(number, floor(MAX_WINDOW / it.span)) end
+      it.force = number
+      passes = fits_at(it, number)
+      -- After that it is the limit's own number again.
+      if passes >= ends then passes = max(fits_at(it, it.limit), ends) end
+    end
+  end
+  passes = passes or fits_at(it, it.limit)
+  if passes > now then
+    it.exceeded = true
+    if not it.shadow and passes - real > wait then by, wait = i, passes - real end
+  end
+end

@@ -1,0 +1,87 @@
+//! The scripts that decide and count, composed of pieces that several of them share, and what they are given.
+//!
+//! Every script is one step and one round trip. They begin with `time.lua`; those that look into a log have `log.lua` next.
+
+use super::script::{Invocation, Script};
+use crate::{
+    call::{Call, Charge, PutOverride, Rule, Settle},
+    engine::Periods,
+};
+
+/// Most overrides of one partition.
+const MAX_OVERRIDES: usize = 1000;
+
+/// The scripts that decide and count.
+pub(super) struct Scripts {
+    pub(super) check: Script,
+    pub(super) settle: Script,
+    pub(super) reset: Script,
+    pub(super) put_override: Script,
+    pub(super) overrides: Script,
+}
+
+impl Scripts {
+    /// All of them.
+    pub(super) fn new() -> Self {
+        let check = concat!(
+            include_str!("time.lua"),
+            include_str!("log.lua"),
+            include_str!("check/begin.lua"),
+            include_str!("check/remembered.lua"),
+            include_str!("check/limits.lua"),
+            include_str!("check/decide.lua"),
+            include_str!("check/accept.lua"),
+            include_str!("check/answer.lua"),
+        );
+        let settle = concat!(include_str!("time.lua"), include_str!("log.lua"), include_str!("settle.lua"));
+        Self {
+            check: Script::new(check),
+            settle: Script::new(settle),
+            reset: Script::new(concat!(include_str!("time.lua"), include_str!("reset.lua"))),
+            put_override: Script::new(concat!(include_str!("time.lua"), include_str!("override.lua"))),
+            overrides: Script::new(concat!(include_str!("time.lua"), include_str!("overrides.lua"))),
+        }
+    }
+}
+
+/// The arguments of a check after the time. Calendars are told the periods around `hint`.
+pub(super) fn check(script: &mut Invocation<'_>, call: &Call, hint: i64) {
+    let tally = call.tally.as_ref().filter(|_| !call.peek);
+    script.arg(if call.peek { "p" } else { "" });
+    script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map_or("", |tally| &tally.subject));
+    script.arg(call.request_id.as_deref().unwrap_or_default()).arg(call.hold);
+    for charge in &call.charges {
+        script.arg(limit(charge, hint));
+    }
+}
+
+/// The arguments of a settle after the time. `prefix` is what the keys of all states of the partition begin with.
+pub(super) fn settle(script: &mut Invocation<'_>, settle: &Settle, prefix: &str) {
+    script.arg(if settle.costs.is_none() { "r" } else { "s" }).arg(prefix.len()).arg(&*settle.request_id);
+    for (name, cost) in settle.costs.iter().flatten() {
+        script.arg(name).arg(cost);
+    }
+}
+
+/// The arguments of an override after the time. `state` is the key of the limit's state.
+pub(super) fn put_override(script: &mut Invocation<'_>, put: &PutOverride, state: &str) {
+    script.arg(state).arg(put.replaced.limit).arg(put.replaced.until).arg(MAX_OVERRIDES);
+}
+
+/// A limit as `check/limits.lua` reads it.
+fn limit(charge: &Charge, hint: i64) -> Vec<u8> {
+    let (kind, numbers) = match charge.rule {
+        Rule::Window { window } => (b'w', [window, 0, 0, 0]),
+        Rule::Bucket { interval } => (b'b', [interval, 0, 0, 0]),
+        Rule::Concurrency { lease } => (b'l', [lease, 0, 0, 0]),
+        Rule::Calendar(calendar) => {
+            let Periods(bounds) = calendar.periods(hint);
+            (b'c', bounds)
+        }
+    };
+    let numbers = &numbers[..if kind == b'c' { 4 } else { 1 }];
+    let mut packed = vec![kind, if charge.shadow { b's' } else { b'-' }];
+    packed.extend([charge.limit, charge.cost].into_iter().flat_map(u64::to_be_bytes));
+    packed.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+    packed
+}
