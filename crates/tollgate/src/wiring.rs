@@ -159,6 +159,7 @@ impl<'a> Wiring<'a> {
         }
         let service =
             Arc::new(counters(self.config, self.snapshot(), self.clock.clone(), self.entropy.clone())?);
+        service.examine().await?;
         let pinged = service.clone();
         self.probes.push(health::probe("ratelimit", move || {
             let service = pinged.clone();

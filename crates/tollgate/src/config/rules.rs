@@ -90,9 +90,14 @@ fn database(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
 
 fn redis(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
     match &config.redis.url {
-        Some(url) if !is_at(url, &["redis://"]) => {
-            found.wrong("redis.url", "is not the address of a Redis server", "write it as redis://host:6379");
+        Some(url) if is_at(url, &["rediss://"]) => {
+            found.wrong("redis.url", "asks for TLS, which is not supported yet", "write it as redis://host:6379");
         }
+        Some(url) if !is_at(url, &["redis://", "redis+cluster://", "redis+sentinel://"]) => found.wrong(
+            "redis.url",
+            "is not the address of a Redis server",
+            "write it as redis://host:6379, redis+cluster://host:6379,… or redis+sentinel://host:26379,…/name",
+        ),
         None if roles.has(Role::Ratelimit) && !roles.is_all() => found.wrong(
             "redis.url",
             format!(
