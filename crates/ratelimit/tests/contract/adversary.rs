@@ -66,6 +66,13 @@ async fn the_adversary_of_redis_gets_no_more() {
     gets_no_more(Role::redis(), [50, 100, 100, 100]).await;
 }
 
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn the_adversary_of_a_cluster_gets_no_more() {
+    let cluster = tollgate_testkit::PrivateCluster::start(0).await;
+    gets_no_more(Role::at(cluster.url(), "tollgate:"), [100, 200, 200, 200]).await;
+}
+
 async fn denied(role: &Role, cost: u64) -> CheckResponse {
     let mut charge = charge("minute", LIMIT, 60);
     charge.cost = cost;
@@ -212,6 +219,7 @@ async fn without_a_hand_on_it_time_is_the_server_s() {
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),
         retry_interval: Duration::from_millis(100),
+        check_eviction: true,
         max_states: 1_000_000,
     };
     let settings = tollgate_ratelimit::Settings { store };

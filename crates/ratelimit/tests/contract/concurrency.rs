@@ -75,3 +75,40 @@ on_every_counter! {
         assert_eq!(role.drain().await.expect("a batch").rows[0].count, 1);
     }
 }
+
+/// Two hundred at once, 25 calls each, on four processes.
+async fn two_hundred_share_the_narrowest_limit(role: Role) {
+    let services = [role.another(), role.another(), role.another(), role.another()];
+    let charges = vec![charge("ten", 10, 60), charge("seven", 7, 60), charge("thousand", 1000, 60)];
+    let mut request = call(charges);
+    let mut tasks = JoinSet::new();
+    for number in 0..200 {
+        let (service, request) = (services[number % services.len()].clone(), request.clone());
+        tasks.spawn(async move {
+            let mut passed = 0;
+            for _ in 0..25 {
+                let answer = check(&service, request.clone()).await.expect("decided");
+                assert!(!answer.degraded);
+                passed += usize::from(answer.allowed);
+            }
+            passed
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().sum::<usize>(), 7);
+    request.peek = true;
+    let used = role.check(request).await.limits.into_iter().map(|limit| limit.limit - limit.remaining);
+    assert_eq!(used.collect::<Vec<_>>(), [7, 7, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn two_hundred_share_the_narrowest_limit_of_redis() {
+    two_hundred_share_the_narrowest_limit(Role::redis()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn two_hundred_share_the_narrowest_limit_of_a_cluster() {
+    let cluster = tollgate_testkit::PrivateCluster::start(0).await;
+    two_hundred_share_the_narrowest_limit(Role::at(cluster.url(), "tollgate:")).await;
+}

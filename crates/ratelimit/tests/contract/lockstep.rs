@@ -284,3 +284,16 @@ fn memory_agrees_with_the_oracle() {
 fn redis_agrees_with_the_oracle() {
     lockstep(Role::redis, 200);
 }
+
+#[test]
+#[ignore = "needs Redis"]
+fn a_cluster_agrees_with_the_oracle() {
+    let starting = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = starting.block_on(tollgate_testkit::PrivateCluster::start(0));
+    let cases = std::cell::Cell::new(0);
+    let open = || {
+        cases.set(cases.get() + 1);
+        Role::at(cluster.url(), &format!("case-{}:", cases.get()))
+    };
+    lockstep(open, 60);
+}

@@ -1,11 +1,15 @@
 //! The ratelimit role as its callers see it. What does not depend on the store runs on both.
 
 mod adversary;
+mod cluster;
 mod concurrency;
 mod drain;
+mod faults;
 mod lockstep;
+mod losses;
 mod oracle;
 mod outage;
 mod requests;
 mod reservations;
+mod sentinels;
 mod support;

@@ -31,6 +31,7 @@ impl Outage {
             timeout: answer_within,
             connect_timeout: Duration::from_secs(5),
             retry_interval: Duration::from_millis(50),
+            check_eviction: true,
             max_states: 1_000_000,
         };
         let outage = Self { redis, service: open(store, MockClock::new()) };
@@ -236,6 +237,7 @@ async fn a_role_starts_without_its_redis() {
         timeout: PATIENCE,
         connect_timeout: Duration::from_secs(5),
         retry_interval: Duration::from_millis(50),
+        check_eviction: true,
         max_states: 1_000_000,
     };
     let outage = Outage { redis, service: open(store, MockClock::new()) };
@@ -255,6 +257,7 @@ async fn an_address_that_is_none_is_refused_without_repeating_it() {
         timeout: PATIENCE,
         connect_timeout: PATIENCE,
         retry_interval: PATIENCE,
+        check_eviction: true,
         max_states: 1_000_000,
     };
     let settings = tollgate_ratelimit::Settings { store };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tollgate_kernel::{Fault, OsEntropy};
+use tollgate_kernel::{Fault, OsEntropy, SecretString};
 use tollgate_proto::{
     RateLimit, fault,
     ratelimit::{
@@ -43,9 +43,17 @@ pub(crate) use on_every_counter;
 pub(crate) struct Role {
     pub(crate) service: Arc<RateLimitService>,
     pub(crate) clock: Arc<MockClock>,
-    pub(crate) redis: Option<TestRedis>,
-    /// Where a process keeps what it has counted.
-    directory: Option<tempfile::TempDir>,
+    place: Place,
+}
+
+/// Where a role counts.
+enum Place {
+    /// In its process, which keeps in this directory what it has counted.
+    Process(tempfile::TempDir),
+    /// In a corner of the Redis server of the tests.
+    Shared(TestRedis),
+    /// In the servers of one test.
+    Private { url: SecretString, prefix: String },
 }
 
 impl Role {
@@ -53,31 +61,35 @@ impl Role {
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
         let directory = tempfile::tempdir().expect("a directory");
-        let service = open(in_process(directory.path()), clock.clone());
-        Self { service, clock, redis: None, directory: Some(directory) }
+        Self::open(Place::Process(directory), clock)
     }
 
     /// In a corner of the Redis server of the tests.
     pub(crate) fn redis() -> Self {
-        let (clock, redis) = (MockClock::new(), TestRedis::shared());
-        let service = open(store(&redis), clock.clone());
-        Self { service, clock, redis: Some(redis), directory: None }
+        Self::open(Place::Shared(TestRedis::shared()), MockClock::new())
+    }
+
+    /// In the servers of one test, under names that begin with `prefix`.
+    pub(crate) fn at(url: SecretString, prefix: &str) -> Self {
+        Self::open(Place::Private { url, prefix: prefix.to_owned() }, MockClock::new())
+    }
+
+    fn open(place: Place, clock: Arc<MockClock>) -> Self {
+        let service = open(place.store(), clock.clone());
+        Self { service, clock, place }
     }
 
     /// The process ends, and another one starts.
     pub(crate) async fn restart(&mut self) {
         self.service.close().await.expect("what was counted is kept");
-        self.service = match &self.directory {
-            Some(directory) => open(in_process(directory.path()), self.clock.clone()),
-            None => self.another(),
-        };
+        self.service = open(self.place.store(), self.clock.clone());
     }
 
     /// Another process that counts in the same store; the same one if the store is a process.
     pub(crate) fn another(&self) -> Arc<RateLimitService> {
-        match &self.redis {
-            Some(redis) => open(store(redis), self.clock.clone()),
-            None => self.service.clone(),
+        match &self.place {
+            Place::Process(_) => self.service.clone(),
+            other => open(other.store(), self.clock.clone()),
         }
     }
 
@@ -175,25 +187,51 @@ pub(crate) fn open(store: Store, clock: Arc<MockClock>) -> Arc<RateLimitService>
     Arc::new(service.expect("the settings are right"))
 }
 
-/// A store in the process that outlives it in this directory.
-fn in_process(directory: &std::path::Path) -> Store {
-    Store::Memory { max_states: 1_000_000, snapshot: Some(directory.join("counters")) }
-}
-
 fn answer<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Fault> {
     response.map(tonic::Response::into_inner).map_err(fault::from_status)
 }
 
+impl Place {
+    fn store(&self) -> Store {
+        match self {
+            Self::Process(directory) => {
+                Store::Memory { max_states: 1_000_000, snapshot: Some(directory.path().join("counters")) }
+            }
+            Self::Shared(redis) => store(redis.url(), redis.prefix(), PATIENCE),
+            Self::Private { url, prefix } => store(url.clone(), prefix, PATIENCE),
+        }
+    }
+}
+
 /// So patient that a busy machine does not look like an outage.
-fn store(redis: &TestRedis) -> Store {
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Counters in Redis, which has this long for an answer.
+pub(crate) fn store(url: SecretString, prefix: &str, timeout: Duration) -> Store {
     Store::Redis {
-        url: redis.url(),
-        prefix: redis.prefix().to_owned(),
-        timeout: Duration::from_secs(30),
-        connect_timeout: Duration::from_secs(30),
-        retry_interval: Duration::from_millis(100),
+        url,
+        prefix: prefix.to_owned(),
+        timeout,
+        connect_timeout: Duration::from_secs(5),
+        retry_interval: Duration::from_millis(50),
+        check_eviction: true,
         max_states: 1_000_000,
     }
+}
+
+/// Asks the service until its store answers, or until it does not.
+pub(crate) async fn until_up(service: &RateLimitService, up: bool) {
+    until(async || service.ping().await.is_ok() == up).await;
+}
+
+/// Asks until it is so; the machine's time is the limit.
+pub(crate) async fn until(mut so: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it comes true in time");
 }
 
 pub(crate) async fn check(service: &RateLimitService, request: CheckRequest) -> Result<CheckResponse, Fault> {

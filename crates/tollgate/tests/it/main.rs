@@ -17,6 +17,7 @@ mod auth {
 }
 mod authorization;
 mod context;
+mod counting;
 mod docs;
 mod gate;
 mod gate_grpc;
