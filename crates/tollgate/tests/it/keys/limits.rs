@@ -112,6 +112,7 @@ async fn a_calendar_that_is_used_up_is_a_quota_until_its_period_ends() {
         passed.headers
     );
     app.advance(3600);
+    let user = user.again().await;
     key.whoami().await.json(200);
     let denied = key.whoami().await;
     let problem = denied.problem(429, "QUOTA_EXCEEDED");
