@@ -1,6 +1,8 @@
 //! What keeps the state and decides and counts a call in one atomic step: in this process ([`memory`]), or in Redis
-//! ([`redis`]) with the failure policies of its limits when that is gone ([`fallback`]).
+//! ([`redis`]) with the failure policies of its limits when that is gone ([`fallback`]), and not asked what it surely denies
+//! ([`denials`]).
 
+mod denials;
 mod fallback;
 mod memory;
 mod redis;
@@ -17,6 +19,7 @@ use crate::{
 };
 
 use self::{
+    denials::Denials,
     fallback::Fallback,
     memory::{Memory, Scope, SnapshotFile},
     redis::Redis,
@@ -87,11 +90,12 @@ impl Counter {
                 retry_interval,
                 check_eviction,
                 max_states,
+                denial_cache,
             } => {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
-                let redis = Redis::open(&url, prefix, pace, check_eviction, clock, entropy)?;
-                Self::Redis(Box::new(Fallback::new(redis, memory)))
+                let redis = Redis::open(&url, prefix, pace, check_eviction, clock.clone(), entropy)?;
+                Self::Redis(Box::new(Fallback::new(redis, memory, Denials::new(denial_cache), clock)))
             }
         })
     }

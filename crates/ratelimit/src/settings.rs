@@ -26,6 +26,10 @@ pub struct Config {
     /// Whether a Redis whose `maxmemory-policy` is not `noeviction` is refused at the start, and counts as gone later. One
     /// that does not say is believed. Default true.
     pub redis_check_eviction: bool,
+    /// Milliseconds, 0 to 1000: for how long at most a call that Redis denied is denied again without asking it, and so how
+    /// much later than at once units count that another process gives back. 0: Redis is always asked. Default 250.
+    #[serde(deserialize_with = "millis::<_, 0, 1000>")]
+    pub denial_cache_ms: u64,
     /// How many states, remembered calls and overrides this process holds, 1000 to 100 000 000; a state with many entries
     /// counts once more for every 64 of them. Beyond it, calls that need one more are not decided. Default 1 000 000.
     #[serde(deserialize_with = "max_states")]
@@ -43,6 +47,7 @@ impl Default for Config {
             redis_connect_timeout_ms: 250,
             redis_retry_interval_ms: 250,
             redis_check_eviction: true,
+            denial_cache_ms: 250,
             memory_max_states: 1_000_000,
             envoy_config: PathBuf::new(),
         }
@@ -62,6 +67,7 @@ impl Config {
             retry_interval: Duration::from_millis(self.redis_retry_interval_ms),
             check_eviction: self.redis_check_eviction,
             max_states,
+            denial_cache: Duration::from_millis(self.denial_cache_ms),
         });
         Settings { store }
     }
@@ -102,6 +108,8 @@ pub enum Store {
         check_eviction: bool,
         /// How many states and remembered calls this process holds at most while Redis is gone.
         max_states: usize,
+        /// For how long at most a denied call is denied again without asking Redis.
+        denial_cache: Duration,
     },
 }
 
@@ -149,6 +157,7 @@ mod tests {
         for (text, why) in [
             (r#"{"redis_timeout_ms": 0}"#, "must be 1 to 10000 milliseconds"),
             (r#"{"redis_retry_interval_ms": 9}"#, "must be 10 to 60000 milliseconds"),
+            (r#"{"denial_cache_ms": 1001}"#, "must be 0 to 1000 milliseconds"),
             (r#"{"memory_max_states": 999}"#, "must be 1000 to 100000000"),
             (r#"{"redis_prefix": "a{b}"}"#, "without braces"),
             (r#"{"redis_prefix": ""}"#, "must be 1 to 64"),

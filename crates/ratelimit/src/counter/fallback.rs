@@ -6,15 +6,16 @@
 
 use std::{
     error::Error,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tollgate_kernel::Fault;
+use tollgate_kernel::{Clock, Fault};
 
 use super::{
     Answer, Undecided,
+    denials::Denials,
     memory::{Memory, Scope},
     redis::Redis,
 };
@@ -31,19 +32,34 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(crate) struct Fallback {
     redis: Redis,
     local: Memory,
+    denials: Denials,
+    clock: Arc<dyn Clock>,
     reported: Mutex<Option<Instant>>,
 }
 
 impl Fallback {
     /// `redis` while it answers, `local` while it does not.
-    pub(super) fn new(redis: Redis, local: Memory) -> Self {
-        Self { redis, local, reported: Mutex::default() }
+    pub(super) fn new(redis: Redis, local: Memory, denials: Denials, clock: Arc<dyn Clock>) -> Self {
+        Self { redis, local, denials, clock, reported: Mutex::default() }
     }
 
     /// Decides and counts one call.
     pub(super) async fn check(&self, call: &Call) -> Result<Answer, Fault> {
+        let now = || self.clock.now().timestamp_micros();
+        if let Some(answer) = self.denials.find(call, now()) {
+            self.local.count(call, &answer);
+            denied("cache");
+            return Ok(answer);
+        }
+        let asked = self.denials.ask(call, now());
         match self.redis.check(call).await {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                if answer.denial.is_some() && !call.peek {
+                    denied("store");
+                }
+                self.denials.learn(asked, call, &answer, now());
+                Ok(answer)
+            }
             Err(Undecided::Gone(cause)) => self.check_without(call, cause),
             Err(undecided) => Err(undecided.into()),
         }
@@ -52,6 +68,7 @@ impl Fallback {
     /// Gives back what a remembered call did not cost, wherever it was counted: a call that was retried as Redis went
     /// away, or came back, is remembered in both.
     pub(super) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Fault> {
+        let _changing = self.denials.changing(&settle.partition);
         let there = self.redis.settle(settle).await;
         match there {
             Ok(_) | Err(Undecided::Unknown | Undecided::Gone(_)) => {}
@@ -67,6 +84,7 @@ impl Fallback {
 
     /// Forgets what limits have counted, in both.
     pub(super) async fn reset(&self, reset: &Reset) -> Result<(), Fault> {
+        let _changing = self.denials.changing(&reset.partition);
         self.redis.reset(reset).await?;
         self.local.reset(reset);
         Ok(())
@@ -74,11 +92,13 @@ impl Fallback {
 
     /// Puts a number in place of a limit's own. It is in Redis only: in its absence the limit's own number counts.
     pub(super) async fn put_override(&self, put: &PutOverride) -> Result<(), Fault> {
+        let _changing = self.denials.changing(&put.partition);
         Ok(self.redis.put_override(put).await?)
     }
 
     /// Ends an override, if it is there.
     pub(super) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Fault> {
+        let _changing = self.denials.changing(partition);
         Ok(self.redis.delete_override(partition, key).await?)
     }
 
@@ -133,3 +153,11 @@ impl Fallback {
         }
     }
 }
+
+/// Counts a denial by who knew of it.
+fn denied(from: &'static str) {
+    metrics::counter!("tollgate_ratelimit_denials_total", "from" => from).increment(1);
+}
+
+#[cfg(test)]
+mod tests;

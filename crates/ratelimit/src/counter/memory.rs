@@ -88,6 +88,12 @@ impl Memory {
         }
     }
 
+    /// Counts a call that was decided elsewhere in the tally.
+    pub(crate) fn count(&self, call: &Call, answer: &Answer) {
+        let mut shard = self.shard(&call.partition);
+        shard.count(call, answer, self.now());
+    }
+
     /// Gives back what a remembered call did not cost; and how much of each limit.
     pub(crate) fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Undecided> {
         let mut shard = self.shard(&settle.partition);

@@ -73,6 +73,12 @@ async fn the_adversary_of_a_cluster_gets_no_more() {
     gets_no_more(Role::at(cluster.url(), "tollgate:"), [100, 200, 200, 200]).await;
 }
 
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn the_adversary_of_believed_denials_gets_no_more() {
+    gets_no_more(Role::redis_behind(Duration::from_millis(250)), [10, 20, 20, 20]).await;
+}
+
 async fn denied(role: &Role, cost: u64) -> CheckResponse {
     let mut charge = charge("minute", LIMIT, 60);
     charge.cost = cost;
@@ -221,6 +227,7 @@ async fn without_a_hand_on_it_time_is_the_server_s() {
         retry_interval: Duration::from_millis(100),
         check_eviction: true,
         max_states: 1_000_000,
+        denial_cache: Duration::ZERO,
     };
     let settings = tollgate_ratelimit::Settings { store };
     let entropy = std::sync::Arc::new(tollgate_kernel::OsEntropy);

@@ -33,6 +33,7 @@ impl Outage {
             retry_interval: Duration::from_millis(50),
             check_eviction: true,
             max_states: 1_000_000,
+            denial_cache: Duration::ZERO,
         };
         let outage = Self { redis, service: open(store, MockClock::new()) };
         outage.until_up(true).await;
@@ -239,6 +240,7 @@ async fn a_role_starts_without_its_redis() {
         retry_interval: Duration::from_millis(50),
         check_eviction: true,
         max_states: 1_000_000,
+        denial_cache: Duration::ZERO,
     };
     let outage = Outage { redis, service: open(store, MockClock::new()) };
     assert!(outage.service.ping().await.is_err());
@@ -259,6 +261,7 @@ async fn an_address_that_is_none_is_refused_without_repeating_it() {
         retry_interval: PATIENCE,
         check_eviction: true,
         max_states: 1_000_000,
+        denial_cache: Duration::ZERO,
     };
     let settings = tollgate_ratelimit::Settings { store };
     let opened = RateLimitService::open(settings, MockClock::new(), Arc::new(tollgate_kernel::OsEntropy));

@@ -44,6 +44,8 @@ pub(crate) struct Role {
     pub(crate) service: Arc<RateLimitService>,
     pub(crate) clock: Arc<MockClock>,
     place: Place,
+    /// How long a process believes a denial of Redis. No time in tests of what is counted, so that each question is asked.
+    denial_cache: Duration,
 }
 
 /// Where a role counts.
@@ -61,35 +63,41 @@ impl Role {
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
         let directory = tempfile::tempdir().expect("a directory");
-        Self::open(Place::Process(directory), clock)
+        Self::open(Place::Process(directory), clock, Duration::ZERO)
     }
 
     /// In a corner of the Redis server of the tests.
     pub(crate) fn redis() -> Self {
-        Self::open(Place::Shared(TestRedis::shared()), MockClock::new())
+        Self::redis_behind(Duration::ZERO)
+    }
+
+    /// The same, with processes that believe a denial for so long.
+    pub(crate) fn redis_behind(denial_cache: Duration) -> Self {
+        Self::open(Place::Shared(TestRedis::shared()), MockClock::new(), denial_cache)
     }
 
     /// In the servers of one test, under names that begin with `prefix`.
     pub(crate) fn at(url: SecretString, prefix: &str) -> Self {
-        Self::open(Place::Private { url, prefix: prefix.to_owned() }, MockClock::new())
+        let place = Place::Private { url, prefix: prefix.to_owned() };
+        Self::open(place, MockClock::new(), Duration::ZERO)
     }
 
-    fn open(place: Place, clock: Arc<MockClock>) -> Self {
-        let service = open(place.store(), clock.clone());
-        Self { service, clock, place }
+    fn open(place: Place, clock: Arc<MockClock>, denial_cache: Duration) -> Self {
+        let service = open(place.store(denial_cache), clock.clone());
+        Self { service, clock, place, denial_cache }
     }
 
     /// The process ends, and another one starts.
     pub(crate) async fn restart(&mut self) {
         self.service.close().await.expect("what was counted is kept");
-        self.service = open(self.place.store(), self.clock.clone());
+        self.service = open(self.place.store(self.denial_cache), self.clock.clone());
     }
 
     /// Another process that counts in the same store; the same one if the store is a process.
     pub(crate) fn another(&self) -> Arc<RateLimitService> {
         match &self.place {
             Place::Process(_) => self.service.clone(),
-            other => open(other.store(), self.clock.clone()),
+            other => open(other.store(self.denial_cache), self.clock.clone()),
         }
     }
 
@@ -192,14 +200,18 @@ fn answer<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T, F
 }
 
 impl Place {
-    fn store(&self) -> Store {
-        match self {
+    fn store(&self, believed: Duration) -> Store {
+        let mut store = match self {
             Self::Process(directory) => {
                 Store::Memory { max_states: 1_000_000, snapshot: Some(directory.path().join("counters")) }
             }
             Self::Shared(redis) => store(redis.url(), redis.prefix(), PATIENCE),
             Self::Private { url, prefix } => store(url.clone(), prefix, PATIENCE),
+        };
+        if let Store::Redis { denial_cache, .. } = &mut store {
+            *denial_cache = believed;
         }
+        store
     }
 }
 
@@ -216,6 +228,7 @@ pub(crate) fn store(url: SecretString, prefix: &str, timeout: Duration) -> Store
         retry_interval: Duration::from_millis(50),
         check_eviction: true,
         max_states: 1_000_000,
+        denial_cache: Duration::ZERO,
     }
 }
 

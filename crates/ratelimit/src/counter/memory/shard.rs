@@ -51,7 +51,7 @@ impl Shard {
         }
     }
 
-    /// Counts a call that passes without its limits.
+    /// Counts a call that was decided without its states.
     pub(super) fn count(&mut self, call: &Call, answer: &Answer, now: i64) {
         let partition = partition(&mut self.partitions, &call.partition);
         if partition.count(call, answer, now) {
