@@ -56,7 +56,7 @@ async fn gets_no_more(role: Role, steps: [u64; 4]) {
 
 #[tokio::test]
 async fn the_adversary_of_a_process_gets_no_more() {
-    gets_no_more(Role::memory(), [1, 5, 5, 5]).await;
+    gets_no_more(Role::memory(), [1; 4]).await;
 }
 
 #[tokio::test]
