@@ -129,6 +129,11 @@ pub(crate) fn decide(specs: &[Spec], states: &[Option<&State>], now: i64) -> Res
 }
 
 impl Decision {
+    /// That of a call that was accepted elsewhere, to be counted at this time.
+    pub(crate) fn accepted(at: i64) -> Self {
+        Self { at, denial: None, exceeded: 0 }
+    }
+
     /// Whether the limit at this position stood in the way by itself.
     pub(crate) fn exceeds(&self, position: usize) -> bool {
         self.exceeded & (1 << position) != 0

@@ -1,8 +1,9 @@
 //! Redis, and what takes its place while it is gone: each limit's own failure policy.
 //!
-//! `local` limits are then decided exactly, by a counter of this process; `allow` limits pass; one `deny` limit refuses the
-//! call. What was counted here stays here: it is drained from here, and a later outage finds it. A call whose answer from
-//! Redis was lost may be counted in both: too much rather than too little.
+//! `local` limits are then decided exactly, by a counter of this process, which has also counted what Redis accepted for this
+//! process; `allow` limits pass; one `deny` limit refuses the call. What was counted here stays here: it is drained from
+//! here, and a later outage finds it. A call whose answer from Redis was lost may be counted twice: too much rather than too
+//! little.
 
 use std::{
     error::Error,
@@ -58,6 +59,7 @@ impl Fallback {
                     denied("store");
                 }
                 self.denials.learn(asked, call, &answer, now());
+                self.local.copy(call, &answer);
                 Ok(answer)
             }
             Err(Undecided::Gone(cause)) => self.check_without(call, cause),
@@ -66,7 +68,7 @@ impl Fallback {
     }
 
     /// Gives back what a remembered call did not cost, wherever it was counted: a call that was retried as Redis went
-    /// away, or came back, is remembered in both.
+    /// away, or came back, is remembered in both. What is only a copy here is given back, too, and Redis' word counts.
     pub(super) async fn settle(&self, settle: &Settle) -> Result<Vec<u64>, Fault> {
         let _changing = self.denials.changing(&settle.partition);
         let there = self.redis.settle(settle).await;
@@ -74,7 +76,11 @@ impl Fallback {
             Ok(_) | Err(Undecided::Unknown | Undecided::Gone(_)) => {}
             Err(undecided) => return Err(undecided.into()),
         }
-        Ok(match (there, self.local.settle(settle)) {
+        let here = self.local.settle(settle);
+        if self.local.is_copy(settle) {
+            return Ok(there?);
+        }
+        Ok(match (there, here) {
             (Ok(returned), _) | (Err(_), Ok(returned)) => returned,
             // Here it is unknown, too, and whether it is known there nobody can say now.
             (Err(gone @ Undecided::Gone(_)), Err(Undecided::Unknown)) => return Err(gone.into()),

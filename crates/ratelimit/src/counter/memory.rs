@@ -7,6 +7,7 @@
 //! tally stays until it is drained.
 
 mod codec;
+mod copy;
 mod expiry;
 mod partition;
 mod record;

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tollgate_kernel::Code;
 use tollgate_proto::{
     RateLimit as _,
-    ratelimit::{CheckRequest, OnFailure, ReserveRequest, ResetRequest, SettleRequest},
+    ratelimit::{CheckRequest, CheckResponse, OnFailure, ReserveRequest, ResetRequest, SettleRequest},
 };
 use tollgate_ratelimit::{RateLimitService, Store};
 use tollgate_testkit::{MockClock, PrivateRedis};
@@ -57,8 +57,18 @@ impl Outage {
         timeout(PATIENCE, reached).await.expect("in time");
     }
 
-    async fn check(&self, request: CheckRequest) -> tollgate_proto::ratelimit::CheckResponse {
+    async fn check(&self, request: CheckRequest) -> CheckResponse {
         check(&self.service, request).await.expect("decided")
+    }
+
+    /// How many calls are in the tallies, which are forgotten.
+    async fn tallied(&self) -> u64 {
+        let mut calls = 0;
+        while let Some(batch) = drain(&self.service).await.expect("drained") {
+            calls += batch.rows.iter().map(|row| row.count).sum::<u64>();
+            acknowledge(&self.service, &batch.id).await.expect("acknowledged");
+        }
+        calls
     }
 }
 
@@ -79,15 +89,53 @@ async fn a_local_limit_is_kept_in_the_process() {
     let request = || charged(&[("minute", 2, OnFailure::Local)]);
     assert!(!outage.check(request()).await.degraded);
     outage.redis.kill();
-    let answers =
-        [outage.check(request()).await, outage.check(request()).await, outage.check(request()).await];
+    // The process knows of what it let pass before: of two, one is left.
+    let answers = [outage.check(request()).await, outage.check(request()).await];
     assert!(answers.iter().all(|answer| answer.degraded));
-    assert_eq!(answers.map(|answer| answer.allowed), [true, true, false]);
+    assert_eq!(answers.map(|answer| answer.allowed), [true, false]);
 
     outage.redis.restart().await;
     outage.until_up(true).await;
     let after = outage.check(request()).await;
     assert_eq!((after.allowed, after.degraded), (true, false), "Redis knows of one unit");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn an_outage_begins_with_what_this_process_let_pass() {
+    let mut outage = Outage::prepared(PATIENCE).await;
+    let request = || charged(&[("minute", 10, OnFailure::Local), ("open", 10, OnFailure::Allow)]);
+    let peek = || CheckRequest { peek: true, ..request() };
+    let retried = || CheckRequest { request_id: "once".to_owned(), ..request() };
+    for _ in 0..6 {
+        assert!(outage.check(request()).await.allowed);
+        assert!(outage.check(peek()).await.allowed);
+    }
+    let first = outage.check(retried()).await;
+    assert_eq!(outage.check(retried()).await, first, "a retry, which takes nothing");
+    assert_eq!(outage.tallied().await, 7, "nothing was tallied twice");
+    outage.redis.kill();
+    assert_eq!(outage.check(retried()).await, first, "it is remembered here, too");
+    let remaining = |answer: &CheckResponse| answer.limits.iter().map(|it| it.remaining).collect::<Vec<_>>();
+    assert_eq!(
+        remaining(&outage.check(peek()).await),
+        [3, 10],
+        "nothing is known of what lets everything pass"
+    );
+    for _ in 0..3 {
+        assert!(outage.check(request()).await.allowed);
+    }
+    assert!(!outage.check(request()).await.allowed);
+
+    let settle = SettleRequest {
+        partition: "workspace".to_owned(),
+        request_id: "once".to_owned(),
+        costs: [("minute".to_owned(), 0)].into(),
+    };
+    let status = outage.service.settle(Request::new(settle)).await.expect_err("it was accepted there");
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert!(outage.check(request()).await.allowed, "yet what it did not cost is given back here");
+    assert!(!outage.check(request()).await.allowed);
 }
 
 #[tokio::test]

@@ -227,7 +227,7 @@ impl Partition {
     }
 
     /// How much more room the call can need.
-    fn grows_by(&self, call: &Call, specs: &[Spec], decision: &Decision) -> usize {
+    pub(super) fn grows_by(&self, call: &Call, specs: &[Spec], decision: &Decision) -> usize {
         let mut grows = usize::from(call.request_id.is_some());
         for (position, (charge, spec)) in call.charges.iter().zip(specs).enumerate() {
             if decision.charges(position, spec) {
@@ -237,7 +237,8 @@ impl Partition {
         grows
     }
 
-    fn accept(
+    /// Counts what a call is charged with, and says how to give each back.
+    pub(super) fn accept(
         &mut self,
         call: &Call,
         specs: &[Spec],
@@ -288,7 +289,8 @@ impl Partition {
         }
     }
 
-    fn remember(
+    /// Remembers an accepted call by its id, if it has one.
+    pub(super) fn remember(
         &mut self,
         call: &Call,
         decision: &Decision,
@@ -341,7 +343,7 @@ impl Held {
 
 impl Scope {
     /// Whether a limit is counted here.
-    fn counts(self, charge: &Charge) -> bool {
+    pub(super) fn counts(self, charge: &Charge) -> bool {
         match self {
             Self::All => true,
             Self::Local => charge.without_store() == OnFailure::Local,

@@ -17,11 +17,20 @@ impl Room {
 
     /// Takes room for so many more, or nothing if there is not enough.
     pub(super) fn take(&self, more: usize) -> bool {
+        self.take_of(self.most, more)
+    }
+
+    /// The same for what could be left out: half of the room stays for the rest.
+    pub(super) fn take_of_half(&self, more: usize) -> bool {
+        self.take_of(self.most / 2, more)
+    }
+
+    fn take_of(&self, most: usize, more: usize) -> bool {
         if more == 0 {
             return true;
         }
         let before = self.held.fetch_add(more, Ordering::Relaxed);
-        let fits = before + more <= self.most;
+        let fits = before + more <= most;
         if !fits {
             self.leave(more);
         }

@@ -140,14 +140,17 @@ impl Shard {
     }
 
     /// Forgets a partition in which nothing is left.
-    fn tidy(&mut self, name: &str) {
+    pub(super) fn tidy(&mut self, name: &str) {
         if self.partitions.get(name).is_some_and(Partition::is_empty) {
             self.partitions.remove(name);
         }
     }
 }
 
-fn partition<'a>(partitions: &'a mut HashMap<Arc<str>, Partition>, name: &str) -> &'a mut Partition {
+pub(super) fn partition<'a>(
+    partitions: &'a mut HashMap<Arc<str>, Partition>,
+    name: &str,
+) -> &'a mut Partition {
     if !partitions.contains_key(name) {
         let name: Arc<str> = Arc::from(name);
         partitions.insert(name.clone(), Partition::new(name));
