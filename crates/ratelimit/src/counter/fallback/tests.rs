@@ -26,7 +26,8 @@ impl Asked {
         let (server, clock) = (PrivateRedis::start().await, MockClock::new());
         let pace = Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: SHORT };
         let entropy = Arc::new(OsEntropy);
-        let redis = Redis::open(&server.url(), "tollgate:".to_owned(), pace, clock.clone(), entropy.clone());
+        let redis =
+            Redis::open(&server.url(), "tollgate:".to_owned(), pace, true, clock.clone(), entropy.clone());
         let local = Memory::new(clock.clone(), entropy, 1000);
         let redis = redis.expect("an address");
         let fallback = Fallback::new(redis, local, Denials::new(LONGEST), clock.clone());
