@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use crate::{
     Settings, WatchService,
-    hub::{Effective, Sequence},
+    hub::{Effective, Place},
     replica::Replica,
     retention::Retention,
 };
@@ -45,7 +45,7 @@ pub struct Effect {
 
 /// The place of a change in the log. Only [`append!`](crate::append) makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended(pub(crate) Sequence);
+pub struct Appended(pub(crate) Place);
 
 impl Feed {
     /// The changes of `role`, whose log is in `db`. On PostgreSQL nothing is confirmed until [`Feed::run`] runs.
@@ -86,6 +86,18 @@ impl Feed {
     /// If the database does not do it. What was forgotten by then stays so.
     pub async fn prune(&self) -> Result<u64, Error> {
         self.retention.prune().await
+    }
+
+    /// Takes the replicas out of the table that died without a word, as far as this process has seen it by `now`, which only grows: those
+    /// whose row has not changed for two leases and a little. Says how many that were. [`Feed::run`] does it four times a minute.
+    ///
+    /// # Errors
+    /// If the database does not do it.
+    pub async fn forget_the_dead(&self, now: impl FnOnce() -> Duration + Send) -> Result<usize, Error> {
+        match &self.replica {
+            Some(replica) => replica.forget_the_dead(now).await,
+            None => Ok(0),
+        }
     }
 
     /// Carries a mutation out: what it cuts off is gone from every cache when this returns.

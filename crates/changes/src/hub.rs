@@ -7,13 +7,15 @@
 //! - a replica that answers was in the table while it read, so whoever committed a change after that reading finds it there;
 //! - a replica that answers could write, so what it read was no longer-lived copy of a database that has been replaced.
 //!
+//! A sequence is counted in one history of the log. When the log that is read is found to be another one (see [`Tag`](crate::Tag)),
+//! [`Hub::start_anew`] forgets what was known in the old one, and no acknowledgement is carried over.
+//!
 //! A change holds once every replica's watchers have acknowledged it, or a lease has run out since it was committed, whichever
 //! comes first.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// A place in a role's log of changes. Commit order is its order, without gaps.
-pub type Sequence = u64;
+pub use crate::place::{Place, Sequence, Tag};
 
 /// Names a watcher on one replica; never used twice.
 pub type WatcherId = u64;
@@ -22,7 +24,7 @@ pub type WatcherId = u64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hub {
     lease: Duration,
-    applied: Sequence,
+    applied: Place,
     fresh_until: Duration,
     watchers: BTreeMap<WatcherId, Watcher>,
 }
@@ -46,12 +48,12 @@ pub struct Round {
 
 impl Hub {
     /// A replica that has read the log up to `applied`, with nobody watching.
-    pub fn new(lease: Duration, applied: Sequence) -> Self {
+    pub fn new(lease: Duration, applied: Place) -> Self {
         Self { lease, applied, fresh_until: Duration::ZERO, watchers: BTreeMap::new() }
     }
 
     /// The last change that this replica has read.
-    pub fn applied(&self) -> Sequence {
+    pub fn applied(&self) -> Place {
         self.applied
     }
 
@@ -65,9 +67,10 @@ impl Hub {
         self.fresh_until.checked_sub(self.lease)
     }
 
-    /// A watcher that has applied everything up to `acknowledged` joins.
-    pub fn join(&mut self, id: WatcherId, acknowledged: Sequence) {
-        self.watchers.insert(id, Watcher { acknowledged, asked: None, trusts_until: None, connected: true });
+    /// A watcher joins. What it has applied is said by [`Hub::acknowledge`], once it is known to be of this history.
+    pub fn join(&mut self, id: WatcherId) {
+        self.watchers
+            .insert(id, Watcher { acknowledged: 0, asked: None, trusts_until: None, connected: true });
     }
 
     /// A watcher's stream has ended. It goes on trusting what it knows until its lease is over, so it still counts until then.
@@ -85,9 +88,9 @@ impl Hub {
         }
     }
 
-    /// A watcher has applied everything up to `sequence`.
+    /// A watcher has applied everything up to `sequence`. Nothing if its stream has ended: it may have been of another history.
     pub fn acknowledge(&mut self, id: WatcherId, sequence: Sequence) {
-        if let Some(watcher) = self.watchers.get_mut(&id) {
+        if let Some(watcher) = self.watchers.get_mut(&id).filter(|watcher| watcher.connected) {
             watcher.acknowledged = watcher.acknowledged.max(sequence);
         }
     }
@@ -99,8 +102,25 @@ impl Hub {
     }
 
     /// The log was read up to `applied` (by a round, or because a notification came): watchers are to be sent what is new.
-    pub fn read(&mut self, applied: Sequence) {
-        self.applied = self.applied.max(applied);
+    pub fn read(&mut self, applied: Place) {
+        if applied.sequence > self.applied.sequence {
+            self.applied = applied;
+        }
+    }
+
+    /// What was applied is not in the log that is read: the log is of another history, or pruned to beyond it. All streams are to
+    /// end; the replica goes on from `place`, with caches that were emptied after that was read.
+    ///
+    /// The watchers count until their leases are over, and as if they had acknowledged nothing: a sequence that they acknowledged may be
+    /// another change's now. This replica answers for nothing until a round is complete.
+    pub fn start_anew(&mut self, place: Place) {
+        self.applied = place;
+        self.fresh_until = Duration::ZERO;
+        for watcher in self.watchers.values_mut() {
+            watcher.acknowledged = 0;
+            watcher.asked = None;
+            watcher.connected = false;
+        }
     }
 
     /// A round's transaction has committed and everything that it read is on the watchers' streams, at `now`. Answers with the
@@ -126,7 +146,7 @@ impl Hub {
     pub fn acknowledged(&mut self, now: Duration) -> Sequence {
         self.watchers.retain(|_, watcher| watcher.connected || watcher.trusts(now));
         let trusting = self.watchers.values().filter(|watcher| watcher.trusts(now));
-        trusting.map(|watcher| watcher.acknowledged).fold(self.applied, Sequence::min)
+        trusting.map(|watcher| watcher.acknowledged).fold(self.applied.sequence, Sequence::min)
     }
 }
 

@@ -10,13 +10,16 @@
 
 mod feed;
 pub mod hub;
+mod place;
 mod replica;
 mod retention;
 mod service;
+pub mod silence;
 mod store;
 
 pub use feed::{Appended, Cut, Effect, Feed};
-pub use hub::{Effective, Sequence};
+pub use hub::Effective;
+pub use place::{Entry, Place, Sequence, Tag};
 pub use replica::Settings;
 pub use service::WatchService;
 
@@ -26,5 +29,6 @@ pub mod __private {
     pub use crate::store::{
         Row, appended,
         schema::{change_head, changes},
+        tag,
     };
 }

@@ -16,13 +16,14 @@ use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep, timeout},
 };
-use tollgate_db::Db;
+use tollgate_db::{Db, Error};
 use tollgate_kernel::{Code, Entropy, Fault};
 use tollgate_proto::verify;
 use tollgate_verify::Changes;
 
 use crate::{
-    hub::{Effective, Hub, Sequence, WatcherId, effective},
+    hub::{Effective, Hub, Place, Sequence, WatcherId, effective},
+    silence::Silences,
     store::Log,
 };
 
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a waiting mutation looks at the table without having been told to.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the replicas that died are forgotten.
-const FORGET_EVERY: Duration = Duration::from_mins(1);
+const FORGET_EVERY: Duration = Duration::from_secs(15);
 /// Clocks of different machines count a second alike to within one part in this many.
 const DRIFT: u32 = 64;
 
@@ -58,6 +59,7 @@ pub(crate) struct Replica {
     changes: Changes,
     start: Instant,
     state: Mutex<State>,
+    silences: Mutex<Silences<String>>,
     wake_read: Notify,
     wake_round: Notify,
     wake_acknowledge: Notify,
@@ -72,6 +74,8 @@ struct State {
     next: WatcherId,
     /// What the table says of us, at most.
     stored: Sequence,
+    /// The number of the last round that began.
+    rounds: u64,
 }
 
 impl Replica {
@@ -83,7 +87,8 @@ impl Replica {
         entropy: &dyn Entropy,
     ) -> Self {
         let id = u64::from_le_bytes(entropy.bytes());
-        let state = State { hub: Hub::new(settings.lease, 0), streams: HashMap::new(), next: 1, stored: 0 };
+        let hub = Hub::new(settings.lease, Place::default());
+        let state = State { hub, streams: HashMap::new(), next: 1, stored: 0, rounds: 0 };
         Self {
             id: format!("{role}-{id:016x}"),
             log: Log::new(db.clone()),
@@ -93,6 +98,7 @@ impl Replica {
             changes,
             start: Instant::now(),
             state: Mutex::new(state),
+            silences: Mutex::default(),
             wake_read: Notify::new(),
             wake_round: Notify::new(),
             wake_acknowledge: Notify::new(),
@@ -107,7 +113,7 @@ impl Replica {
             () = stop => {}
             () = self.follow() => {}
             () = self.hear() => {}
-            () = self.forget_the_dead() => {}
+            () = self.bury() => {}
         }
         self.leave().await;
     }
@@ -142,17 +148,17 @@ impl Replica {
     }
 
     /// Waits until a change that is committed holds everywhere.
-    pub(crate) async fn settle(&self, sequence: Sequence) -> Effective {
+    pub(crate) async fn settle(&self, place: Place) -> Effective {
         let committed = Instant::now();
         let lease = self.lease + self.lease / DRIFT;
         let mut progress = self.progress.subscribe();
         self.wake();
         loop {
             progress.borrow_and_update();
-            // Not being able to look is as good as seeing nobody's acknowledgement.
-            let rows = timeout(lease, self.log.acknowledged()).await;
-            let rows = rows.unwrap_or_else(|_| Ok(vec![0])).unwrap_or_else(|_| vec![0]);
-            if let Some(how) = effective(sequence, rows, committed.elapsed(), lease) {
+            // Not being able to look is as good as seeing nobody's acknowledgement; so is looking at a log without the change.
+            let looked = timeout(lease, self.log.acknowledged(place)).await;
+            let acknowledged = looked.ok().and_then(Result::ok).flatten().unwrap_or(0);
+            if let Some(how) = effective(place.sequence, [acknowledged], committed.elapsed(), lease) {
                 return how;
             }
             let left = lease.saturating_sub(committed.elapsed()).min(LOOK);
@@ -161,13 +167,24 @@ impl Replica {
     }
 
     /// Takes replicas out of the table that died without a word.
-    async fn forget_the_dead(&self) {
+    async fn bury(&self) {
         loop {
             sleep(FORGET_EVERY).await;
-            if let Err(error) = self.log.forget_the_dead().await {
+            if let Err(error) = self.forget_the_dead(|| self.now()).await {
                 tracing::warn!(%error, "cannot forget the replicas that died");
             }
         }
+    }
+
+    /// The same once. `now` is asked after the rows were read.
+    pub(crate) async fn forget_the_dead(&self, now: impl FnOnce() -> Duration) -> Result<usize, Error> {
+        let rows = self.log.replicas().await?;
+        let dead = self.silences.lock().expect("nothing panics under this lock").dead(rows, now());
+        let mut forgotten = 0;
+        for replica in dead {
+            forgotten += self.log.forget(&replica).await?;
+        }
+        Ok(forgotten)
     }
 
     /// Leaves the table, unless a watcher may still trust what it knows: then the row must stay until it is forgotten.

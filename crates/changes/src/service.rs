@@ -10,7 +10,7 @@ use tollgate_proto::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{hub::WatcherId, replica::Replica};
+use crate::{Place, Tag, hub::WatcherId, replica::Replica};
 
 /// Serves a replica's watchers.
 pub struct WatchService(pub(crate) Arc<Replica>);
@@ -31,7 +31,9 @@ impl Watch for WatchService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let mut requests = request.into_inner();
         let applied = match requests.message().await?.and_then(|first| first.message) {
-            Some(Message::Hello(hello)) => hello.applied,
+            Some(Message::Hello(hello)) => {
+                hello.applied.map(|sequence| Place { sequence, tag: Tag(hello.tag) })
+            }
             _ => return Err(to_status(Fault::new(Code::InvalidArgument, "The first message is `hello`."))),
         };
         let joined = self.0.join(applied).await.map_err(to_status)?;

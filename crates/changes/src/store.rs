@@ -4,51 +4,65 @@
 //! held until the transaction ends: the next one to take a sequence waits for that, so it commits later, and a transaction that
 //! rolls back gives its sequence back. Hence whoever reads the log up to `n` has read everything up to `n`. (A database sequence
 //! would give neither: it is taken outside of transactions.) Append last in a transaction, so that the lock is held briefly.
+//!
+//! **Every reading begins at a place and checks it**: the change there must still be the one that the reader knows, or the database has been
+//! replaced by one with another history, and what comes after that place there says nothing about it.
 
+mod history;
+mod replicas;
 pub(crate) mod schema;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use tollgate_db::{Db, DbTime, Error, read_db, tx_db, write_db};
+use tollgate_db::{Db, DbTime, Error, read_db, tx_db};
 use tollgate_kernel::Timestamp;
 
+use history::continued;
+pub(crate) use replicas::Renewal;
+
 use crate::{
-    hub::Sequence,
-    store::schema::{change_head, changes, replicas},
+    Entry, Place, Sequence, Tag,
+    store::schema::{change_head, changes},
 };
 
-/// Appends to the log inside a transaction: `append!(c, subject, now)?` gives the change's [`Sequence`](crate::Sequence).
+/// Appends to the log inside a transaction: `append!(c, entry)?` gives where the [`Entry`](crate::Entry) came to stand.
 ///
-/// `c` is the connection of `tx_db!`. Gives `QueryResult<Sequence>`.
+/// `c` is the connection of `tx_db!`. Gives `QueryResult<Appended>`.
 #[macro_export]
 macro_rules! append {
-    ($c:expr, $subject:expr, $at:expr) => {
+    ($c:expr, $entry:expr) => {
         async {
             use diesel::ExpressionMethods as _;
-            use $crate::__private::change_head;
+            use $crate::__private::{Row, appended, change_head, changes};
+            let entry: $crate::Entry = $entry;
+            let tag = $crate::__private::tag(&entry);
             let next = diesel::update(change_head::table)
-                .set(change_head::last.eq(change_head::last + 1_i64))
+                .set((change_head::last.eq(change_head::last + 1_i64), change_head::tag.eq(tag)))
                 .returning(change_head::last);
             let sequence: i64 = diesel_async::RunQueryDsl::get_result(next, $c).await?;
-            let row = $crate::__private::Row::new(sequence, $subject, $at);
-            let insert = diesel::insert_into($crate::__private::changes::table).values(row);
+            let insert = diesel::insert_into(changes::table).values(Row::new(sequence, &entry));
             diesel_async::RunQueryDsl::execute(insert, $c).await?;
-            Ok::<$crate::Appended, diesel::result::Error>($crate::__private::appended(sequence))
+            Ok::<$crate::Appended, diesel::result::Error>(appended(sequence, &entry))
         }
         .await
     };
 }
 
-// The changes after a place. A macro, because the type of the query has no name that is worth writing.
-macro_rules! after {
-    ($place:expr) => {
-        changes::table
-            .filter(changes::sequence.gt($place))
+// What is known of the log from a place on. A macro, because the type of the connection has no name that is worth writing.
+macro_rules! follow {
+    ($c:expr, $place:expr) => {{
+        let rows = changes::table
+            .filter(changes::sequence.ge(number($place.sequence)))
             .order(changes::sequence)
-            .select((changes::sequence, changes::subject))
-            .limit(AT_ONCE)
-    };
+            .select((changes::sequence, changes::tag, changes::subject))
+            .limit(AT_ONCE + 1);
+        let rows: Vec<(i64, i64, String)> = rows.load($c).await?;
+        // After the changes: what is not pruned by now was there to be read.
+        let head: Head = change_head::table.select(Head::as_select()).first($c).await?;
+        continued($place, rows.into_iter().map(change).collect(), &head)
+    }};
 }
+use follow;
 
 /// A row of the log, to be inserted.
 #[doc(hidden)]
@@ -56,39 +70,70 @@ macro_rules! after {
 #[diesel(table_name = changes)]
 pub struct Row {
     sequence: i64,
+    tag: i64,
     subject: String,
     at: DbTime,
 }
 
 impl Row {
-    /// A change of `subject`.
-    pub fn new(sequence: i64, subject: tollgate_verify::Subject, at: Timestamp) -> Self {
-        Self { sequence, subject: subject.to_string(), at: at.into() }
+    /// What `entry` says, at its place.
+    pub fn new(sequence: i64, entry: &Entry) -> Self {
+        Self { sequence, tag: tag(entry), subject: entry.subject.to_string(), at: entry.at.into() }
     }
+}
+
+/// The tag of an entry, as it is stored.
+#[doc(hidden)]
+pub fn tag(entry: &Entry) -> i64 {
+    entry.tag.0.cast_signed()
 }
 
 /// What [`append!`](crate::append) gives.
 #[doc(hidden)]
-pub fn appended(sequence: i64) -> crate::Appended {
-    crate::Appended(sequence.unsigned_abs())
+pub fn appended(sequence: i64, entry: &Entry) -> crate::Appended {
+    crate::Appended(Place { sequence: sequence.unsigned_abs(), tag: entry.tag })
+}
+
+/// Both ends of the log.
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = change_head)]
+struct Head {
+    last: i64,
+    tag: i64,
+    pruned: i64,
+    pruned_tag: i64,
+}
+
+impl Head {
+    fn last(&self) -> Place {
+        place(self.last, self.tag)
+    }
+
+    fn pruned(&self) -> Place {
+        place(self.pruned, self.pruned_tag)
+    }
 }
 
 /// A change, as it is read: its place, and its subject as text.
-pub(crate) type Change = (Sequence, String);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) place: Place,
+    pub(crate) subject: String,
+}
+
+/// What was read from a place on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// The changes after it, in order; a part of them if there are many.
+    Continued(Vec<Change>),
+    /// The place is not in this log: it is of another history, or changes after it are pruned. The log's last change is given.
+    Lost(Place),
+}
 
 /// The role's log.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     db: Db,
-}
-
-/// What a round's transaction has read.
-pub(crate) struct RoundRead {
-    pub(crate) changes: Vec<Change>,
-    /// The last change that was pruned, after that reading.
-    pub(crate) pruned: Sequence,
-    /// The replica was in the table while the log was read. If not, it is now.
-    pub(crate) registered: bool,
 }
 
 /// Changes that are read, or pruned, at once; more in the next step.
@@ -99,72 +144,24 @@ impl Log {
         Self { db }
     }
 
-    /// The last sequence that was given, and the last that was pruned.
-    pub(crate) async fn head(&self) -> Result<(Sequence, Sequence), Error> {
-        let head = change_head::table.select((change_head::last, change_head::pruned));
-        let (last, pruned): (i64, i64) = read_db!(self.db, |c| head.first(c).await)?;
-        Ok((last.unsigned_abs(), pruned.unsigned_abs()))
+    /// The last change.
+    pub(crate) async fn last(&self) -> Result<Place, Error> {
+        Ok(self.head().await?.last())
     }
 
-    /// The changes after a place, in order; a part of them if there are many.
-    pub(crate) async fn after(&self, place: Sequence) -> Result<Vec<Change>, Error> {
-        let place = number(place);
-        let rows: Vec<(i64, String)> = read_db!(self.db, |c| after!(place).load(c).await)?;
-        Ok(rows.into_iter().map(change).collect())
+    /// How many changes the log holds. There are no gaps.
+    pub(crate) async fn length(&self) -> Result<u64, Error> {
+        let head = self.head().await?;
+        Ok(head.last.abs_diff(head.pruned))
     }
 
-    /// One transaction: reads the changes after a place, then renews the replica's row. See [`crate::hub`] for why in this order.
-    pub(crate) async fn round(
-        &self,
-        replica: &str,
-        acknowledged: Sequence,
-        place: Sequence,
-    ) -> Result<RoundRead, Error> {
-        let (place, acknowledged) = (number(place), number(acknowledged));
-        tx_db!(self.db, |c| {
-            let rows: Vec<(i64, String)> = after!(place).load(c).await?;
-            // After the changes: what is not pruned by now was there to be read.
-            let pruned: i64 = change_head::table.select(change_head::pruned).first(c).await?;
-            let renewed = diesel::update(replicas::table.find(replica))
-                .set(replicas::acknowledged.eq(acknowledged))
-                .execute(c)
-                .await?;
-            if renewed == 0 {
-                diesel::insert_into(replicas::table)
-                    .values((replicas::id.eq(replica), replicas::acknowledged.eq(acknowledged)))
-                    .execute(c)
-                    .await?;
-            }
-            let changes = rows.into_iter().map(change).collect();
-            Ok::<_, Error>(RoundRead { changes, pruned: pruned.unsigned_abs(), registered: renewed > 0 })
-        })
+    async fn head(&self) -> Result<Head, Error> {
+        read_db!(self.db, |c| change_head::table.select(Head::as_select()).first(c).await)
     }
 
-    /// Says what a replica's watchers have acknowledged. A row that is gone stays gone: the next round makes it anew.
-    pub(crate) async fn acknowledge(&self, replica: &str, acknowledged: Sequence) -> Result<(), Error> {
-        let row = replicas::table.find(replica);
-        let acknowledged = replicas::acknowledged.eq(number(acknowledged));
-        write_db!(self.db, |c| diesel::update(row).set(acknowledged).execute(c).await)?;
-        Ok(())
-    }
-
-    /// What each replica's watchers have acknowledged.
-    pub(crate) async fn acknowledged(&self) -> Result<Vec<Sequence>, Error> {
-        let rows: Vec<i64> =
-            read_db!(self.db, |c| replicas::table.select(replicas::acknowledged).load(c).await)?;
-        Ok(rows.into_iter().map(i64::unsigned_abs).collect())
-    }
-
-    /// Takes a replica out that nobody depends on any more.
-    pub(crate) async fn leave(&self, replica: &str) -> Result<(), Error> {
-        write_db!(self.db, |c| diesel::delete(replicas::table.find(replica)).execute(c).await)?;
-        Ok(())
-    }
-
-    /// Takes out the replicas that have not renewed their row for half a minute, by the database's own clock: many leases.
-    pub(crate) async fn forget_the_dead(&self) -> Result<usize, Error> {
-        let dead = "DELETE FROM replicas WHERE renewed_at < clock_timestamp() - interval '30 seconds'";
-        write_db!(self.db, |c| diesel::sql_query(dead).execute(c).await)
+    /// The changes after a place.
+    pub(crate) async fn after(&self, place: Place) -> Result<Read, Error> {
+        read_db!(self.db, |c| async { Ok::<_, diesel::result::Error>(follow!(c, place)) }.await)
     }
 
     /// Forgets changes from before `time`, a part of them if there are many; says how many. Followers that have not read them start
@@ -178,8 +175,14 @@ impl Log {
             // Takes the lock: of those who prune at the same time, none sets the mark back.
             let locked = diesel::update(change_head::table).set(change_head::pruned.eq(change_head::pruned));
             let pruned: i64 = locked.returning(change_head::pruned).get_result(c).await?;
-            let upto = old.min(pruned + AT_ONCE).max(pruned);
-            diesel::update(change_head::table).set(change_head::pruned.eq(upto)).execute(c).await?;
+            if old <= pruned {
+                return Ok(0);
+            }
+            let upto = old.min(pruned + AT_ONCE);
+            // Whoever has read exactly as far can still tell that it was this log.
+            let tag: i64 = changes::table.find(upto).select(changes::tag).first(c).await?;
+            let mark = (change_head::pruned.eq(upto), change_head::pruned_tag.eq(tag));
+            diesel::update(change_head::table).set(mark).execute(c).await?;
             let forgotten =
                 diesel::delete(changes::table.filter(changes::sequence.le(upto))).execute(c).await?;
             Ok::<_, Error>(forgotten)
@@ -187,10 +190,14 @@ impl Log {
     }
 }
 
-fn number(place: Sequence) -> i64 {
-    i64::try_from(place).expect("nobody makes 2^63 changes")
+fn number(sequence: Sequence) -> i64 {
+    i64::try_from(sequence).expect("nobody makes 2^63 changes")
 }
 
-fn change((sequence, subject): (i64, String)) -> Change {
-    (sequence.unsigned_abs(), subject)
+fn place(sequence: i64, tag: i64) -> Place {
+    Place { sequence: sequence.unsigned_abs(), tag: Tag(tag.cast_unsigned()) }
+}
+
+fn change((sequence, tag, subject): (i64, i64, String)) -> Change {
+    Change { place: place(sequence, tag), subject }
 }

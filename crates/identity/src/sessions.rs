@@ -115,7 +115,8 @@ impl IdentityService {
         let event = self.event(action).user(user).session(session).from(ip);
         let (store, now) = (self.store.clone(), self.clock.now());
         let cut = Cut { subject: Subject::Session(session), wait };
-        let work = async move { store.session_end(session, cut.subject, reason, now, &event).await };
+        let entry = self.entry(cut, now);
+        let work = async move { store.session_end(session, entry, reason, now, &event).await };
         let (ended, effect) = self.feed.carry_out(Some(cut), work).await?;
         if ended && reason == EndReason::Logout {
             tracing::info!(%session, %user, "logout");
@@ -127,7 +128,8 @@ impl IdentityService {
         let event = self.event(Action::LogoutAll).user(user).session(session);
         let (store, now) = (self.store.clone(), self.clock.now());
         let cut = Cut { subject: Subject::User(user), wait };
-        let work = async move { store.sessions_end(user, cut.subject, now, &event).await };
+        let entry = self.entry(cut, now);
+        let work = async move { store.sessions_end(user, entry, now, &event).await };
         let (ended, effect) = self.feed.carry_out(Some(cut), work).await?;
         tracing::info!(%user, ended, "logout of all sessions");
         Ok(effect)

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
-use tollgate_changes::Cut;
+use tollgate_changes::{Cut, Entry};
 use tollgate_db::Error;
-use tollgate_kernel::{Code, Fault, UserId};
+use tollgate_kernel::{Code, Fault, Timestamp, UserId};
 use tollgate_verify::Subject;
 
 use crate::{
@@ -102,7 +102,8 @@ impl IdentityService {
             let event = self.event(Action::OperatorPromoted).user(id);
             let store = self.store.clone();
             let (cut, now) = (Cut { subject: Subject::User(id), wait: true }, self.clock.now());
-            let work = async move { store.user_make_operator(id, cut.subject, now, &event).await };
+            let entry = self.entry(cut, now);
+            let work = async move { store.user_make_operator(id, entry, &event).await };
             self.feed.carry_out(Some(cut), work).await?;
             tracing::info!(user = %id, "operator promoted");
         }
@@ -120,6 +121,11 @@ impl IdentityService {
             created_at: self.clock.now().into(),
             disabled_at: None,
         }
+    }
+
+    /// What goes into the log of changes for `cut`.
+    pub(crate) fn entry(&self, cut: Cut, now: Timestamp) -> Entry {
+        Entry::new(cut.subject, now, &*self.entropy)
     }
 
     /// An audit event of now.

@@ -7,8 +7,9 @@ use tollgate_verify::Subject;
 
 use super::Replica;
 use crate::{
-    hub::{Round, Sequence},
-    store::Change,
+    Place,
+    hub::Round,
+    store::{Change, Read, Renewal},
 };
 
 impl Replica {
@@ -20,7 +21,7 @@ impl Replica {
             let done = tokio::select! {
                 _ = clock.tick() => self.round().await,
                 () = self.wake_round.notified() => self.round().await,
-                () = self.wake_read.notified() => self.read().await,
+                () = self.wake_read.notified() => self.read().await.map(drop),
                 () = self.wake_acknowledge.notified() => self.store().await,
             };
             if let Err(error) = done {
@@ -42,8 +43,8 @@ impl Replica {
     /// Nobody watches yet and nothing is cached, so what is in the log by now does not matter.
     async fn begin(&self) {
         loop {
-            match self.log.head().await {
-                Ok((head, _)) => return self.state().hub.read(head),
+            match self.log.last().await {
+                Ok(last) => return self.state().hub.read(last),
                 Err(error) => tracing::warn!(replica = self.id, %error, "cannot read the log of changes"),
             }
             sleep(self.lease / 4).await;
@@ -52,29 +53,33 @@ impl Replica {
 
     async fn round(&self) -> Result<(), Error> {
         let now = self.now();
-        let (round, place, acknowledged) = {
+        let (round, place, renewal) = {
             let mut state = self.state();
             let acknowledged = state.hub.acknowledged(now);
             // If the answer is lost, the row may hold this, or what it held.
             state.stored = state.stored.min(acknowledged);
-            (state.hub.begin(now), state.hub.applied(), acknowledged)
+            state.rounds += 1;
+            let (replica, lease) = (&*self.id, self.lease);
+            let renewal = Renewal { replica, round: state.rounds, lease, acknowledged };
+            (state.hub.begin(now), state.hub.applied(), renewal)
         };
-        let read = self.log.round(&self.id, acknowledged, place).await?;
-        self.state().stored = acknowledged;
-        if read.pruned > place {
-            self.start_anew(read.pruned);
-        }
-        let whole = read.changes.is_empty();
-        self.tell(read.changes);
-        if !read.registered {
+        let done = self.log.round(renewal, place).await?;
+        let changes = match done.read {
+            Read::Continued(changes) => changes,
+            // The next round finds the place where this goes on.
+            Read::Lost(last) => return Ok(self.start_anew(last)),
+        };
+        self.state().stored = renewal.acknowledged;
+        let whole = changes.is_empty();
+        self.tell(changes);
+        if !done.registered {
             self.wake_round.notify_one();
             return Ok(());
         }
-        if !whole {
-            // There may be more than was read at once; only a round that has read to the end answers.
-            self.read().await?;
+        // There may be more than was read at once; only a round that has read to the end of the same log answers.
+        if whole || self.read().await? {
+            self.complete(round);
         }
-        self.complete(round);
         self.store().await
     }
 
@@ -86,39 +91,47 @@ impl Replica {
         }
     }
 
-    /// Changes were pruned before they were read here: this process was away for longer than they are kept. Anything may have
-    /// changed, for its own caches and for its watchers.
-    fn start_anew(&self, place: Sequence) {
+    /// What was read here is not what the log holds: this process was away for longer than changes are kept, or the database has been
+    /// replaced by one that has not all that could be read of the old one. Anything may have changed, for its own caches and for
+    /// its watchers.
+    fn start_anew(&self, last: Place) {
         tracing::warn!(
             replica = self.id,
-            "away for longer than changes are kept: all caches start with nothing"
+            "the log does not go on where it was left: all caches start with nothing"
         );
-        self.changes.reset();
+        // First no stream, then no cache: after this there is none that was filled before `last` was read.
         let mut state = self.state();
         state.drop_streams();
-        state.hub.read(place);
+        state.hub.start_anew(last);
+        state.stored = 0;
+        drop(state);
+        self.changes.reset();
     }
 
-    /// Reads the log to its end.
-    async fn read(&self) -> Result<(), Error> {
+    /// Reads the log to its end; says whether it went on from where it was left.
+    async fn read(&self) -> Result<bool, Error> {
         loop {
             let place = self.state().hub.applied();
-            let changes = self.log.after(place).await?;
+            let changes = match self.log.after(place).await? {
+                Read::Continued(changes) => changes,
+                Read::Lost(last) => {
+                    self.start_anew(last);
+                    return Ok(false);
+                }
+            };
             if changes.is_empty() {
                 break;
             }
             self.tell(changes);
         }
-        self.store().await
+        self.store().await?;
+        Ok(true)
     }
 
     /// Changes go to this process's own caches, then to all watchers.
     fn tell(&self, changes: Vec<Change>) {
         for change in changes {
-            if change.0 > self.state().hub.applied() + 1 {
-                self.start_anew(change.0 - 1);
-            }
-            match change.1.parse::<Subject>() {
+            match change.subject.parse::<Subject>() {
                 Ok(subject) => self.changes.publish(subject),
                 Err(_) => self.changes.reset(),
             }
@@ -129,12 +142,11 @@ impl Replica {
     /// Says in the table what the watchers have acknowledged, if that is news.
     async fn store(&self) -> Result<(), Error> {
         let now = self.now();
-        let (acknowledged, stored) = {
+        let (acknowledged, stored, read) = {
             let mut state = self.state();
-            (state.hub.acknowledged(now), state.stored)
+            (state.hub.acknowledged(now), state.stored, state.hub.applied())
         };
-        if acknowledged > stored {
-            self.log.acknowledge(&self.id, acknowledged).await?;
+        if acknowledged > stored && self.log.acknowledge(&self.id, acknowledged, read).await? {
             self.state().stored = acknowledged;
         }
         Ok(())

@@ -7,8 +7,9 @@ use tollgate_proto::verify::{self, watch_response::Message};
 
 use super::{Replica, State};
 use crate::{
-    hub::{Sequence, WatcherId},
-    store::Change,
+    Place, Sequence,
+    hub::WatcherId,
+    store::{Change, Read},
 };
 
 /// Messages that may wait for one watcher. One that lets more pile up is dropped.
@@ -23,20 +24,24 @@ pub(crate) struct Joined {
 
 impl Replica {
     /// A watcher joins that has applied everything up to `applied`; `None`: it knows nothing.
-    pub(crate) async fn join(&self, applied: Option<Sequence>) -> Result<Joined, Fault> {
+    pub(crate) async fn join(&self, applied: Option<Place>) -> Result<Joined, Fault> {
         self.confirm().await?;
         let (sender, rest) = mpsc::channel(BACKLOG);
         let (id, here) = {
             let mut state = self.state();
             let (id, here) = (state.next, state.hub.applied());
             state.next += 1;
-            state.hub.join(id, applied.unwrap_or(here).min(here));
+            state.hub.join(id);
             state.streams.insert(id, sender);
             (id, here)
         };
         metrics::gauge!("tollgate_changes_watchers").increment(1.0);
         // What comes after `here` is on the stream already; what came before is in the log, unless that is pruned.
-        let first = match self.missed(applied, here).await? {
+        let missed = self.missed(applied, here).await?;
+        // A reset comes before the first pong, so who trusts because of a pong holds nothing from before `here`.
+        let known = missed.as_ref().map_or(here, |(known, _)| *known);
+        self.state().hub.acknowledge(id, known.sequence);
+        let first = match missed {
             Some((known, missed)) => {
                 let welcome = [self.welcome(known, false)];
                 welcome.into_iter().chain(missed.into_iter().map(change)).collect()
@@ -49,31 +54,30 @@ impl Replica {
     /// Where the watcher stands, and what it has missed since up to `here`; `None`: that cannot be told any more.
     async fn missed(
         &self,
-        applied: Option<Sequence>,
-        here: Sequence,
-    ) -> Result<Option<(Sequence, Vec<Change>)>, Error> {
-        let Some(known) = applied.filter(|applied| *applied <= here) else { return Ok(None) };
+        applied: Option<Place>,
+        here: Place,
+    ) -> Result<Option<(Place, Vec<Change>)>, Error> {
+        let Some(known) = applied.filter(|it| it.sequence <= here.sequence) else { return Ok(None) };
         let (mut place, mut missed) = (known, Vec::new());
-        while place < here {
-            let changes = self.log.after(place).await?;
-            if changes.is_empty() {
-                return Ok(None);
-            }
-            for (sequence, subject) in changes {
-                if sequence != place + 1 {
-                    return Ok(None);
-                }
-                place = sequence;
-                missed.push((sequence, subject));
-            }
+        while place.sequence < here.sequence {
+            let Read::Continued(mut changes) = self.log.after(place).await? else { return Ok(None) };
+            changes.retain(|change| change.place.sequence <= here.sequence);
+            let Some(last) = changes.last() else { return Ok(None) };
+            place = last.place;
+            missed.append(&mut changes);
         }
-        missed.retain(|(sequence, _)| *sequence <= here);
-        Ok(Some((known, missed)))
+        // Both are places of one log, or nothing that the watcher holds is known to be right.
+        Ok((place == here).then_some((known, missed)))
     }
 
-    fn welcome(&self, applied: Sequence, reset: bool) -> verify::WatchResponse {
+    fn welcome(&self, at: Place, reset: bool) -> verify::WatchResponse {
         let lease_ms = u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX);
-        response(Message::Welcome(verify::watch_response::Welcome { applied, reset, lease_ms }))
+        response(Message::Welcome(verify::watch_response::Welcome {
+            applied: at.sequence,
+            tag: at.tag.0,
+            reset,
+            lease_ms,
+        }))
     }
 
     pub(crate) fn ping(&self, watcher: WatcherId, nonce: u64) {
@@ -96,11 +100,11 @@ impl Replica {
 
 impl State {
     /// A change goes to all watchers, and is read.
-    pub(super) fn tell(&mut self, (sequence, subject): &Change) {
+    pub(super) fn tell(&mut self, told: &Change) {
         for watcher in self.watchers() {
-            self.send(watcher, change((*sequence, subject.clone())));
+            self.send(watcher, change(told.clone()));
         }
-        self.hub.read(*sequence);
+        self.hub.read(told.place);
     }
 
     pub(super) fn pong(&mut self, watcher: WatcherId, nonce: u64) {
@@ -139,6 +143,7 @@ fn response(message: Message) -> verify::WatchResponse {
     verify::WatchResponse { message: Some(message) }
 }
 
-fn change((sequence, subject): Change) -> verify::WatchResponse {
-    response(Message::Change(verify::watch_response::Change { sequence, subject }))
+fn change(Change { place, subject }: Change) -> verify::WatchResponse {
+    let (sequence, tag) = (place.sequence, place.tag.0);
+    response(Message::Change(verify::watch_response::Change { sequence, subject, tag }))
 }

@@ -8,6 +8,7 @@ diesel::table! {
     /// What has changed, in commit order.
     changes (sequence) {
         sequence -> BigInt,
+        tag -> BigInt,
         subject -> Text,
         at -> Instant,
     }
@@ -16,22 +17,27 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::{BigInt, Integer};
 
-    /// One row: the last sequence that was given, and the last that was pruned.
+    /// One row: the last change, and the last that was pruned.
     change_head (id) {
         id -> Integer,
         last -> BigInt,
+        tag -> BigInt,
         pruned -> BigInt,
+        pruned_tag -> BigInt,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::{BigInt, Text};
-    use tollgate_db::sql_types::Time as Instant;
 
-    /// The live processes of the role. `renewed_at` is the database's own time, set by a trigger.
+    /// The live processes of the role.
     replicas (id) {
         id -> Text,
         acknowledged -> BigInt,
-        renewed_at -> Instant,
+        round -> BigInt,
+        lease_ms -> BigInt,
     }
 }
+
+// A replica's row is written, and read, beside the log in one statement.
+diesel::allow_tables_to_appear_in_same_query!(changes, change_head, replicas);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_changes::{Appended, append};
+use tollgate_changes::{Appended, Entry, append};
 use tollgate_db::{Db, Error, Migrations, Settings, migrations, read_db, tx_db};
 use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, UserId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
@@ -29,7 +29,7 @@ pub(crate) fn key() -> Subject {
 pub(crate) async fn change(db: Db, subject: Subject, fail: bool) -> Result<((), Option<Appended>), Error> {
     let at = MockClock::new().now();
     tx_db!(db, |c| {
-        let appended = append!(c, subject, at)?;
+        let appended = append!(c, Entry::new(subject, at, &OsEntropy))?;
         if fail { Err(Error::Other("on purpose".into())) } else { Ok(((), Some(appended))) }
     })
 }

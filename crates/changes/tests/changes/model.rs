@@ -1,5 +1,6 @@
 //! The watch protocol against an adversary: random orders of every step of replicas, watchers, revokers, the network and the
-//! clock, with crashes, pauses, partitions and a database that is replaced while somebody still reads the old one.
+//! clock, with crashes, pauses, partitions and a database that is replaced while somebody still reads the old one, also by one that
+//! does not have the last changes that could be read of the old one, and gives their sequences to others.
 //!
 //! Checked at every step: no verifier accepts a credential whose revoking returned before the verifying call began, and none
 //! serves from its cache past its lease. Checked at the end, when all are connected again: every revoking returns, by
@@ -10,46 +11,78 @@ use std::{
     time::Duration,
 };
 
-use tollgate_changes::hub::{Effective, Hub, Round, Sequence, effective};
-use tollgate_verify::watch::Lease;
+use tollgate_changes::{
+    hub::{Effective, Hub, Place, Round, Sequence, Tag, effective},
+    silence::{Renewed, Silences},
+};
+use tollgate_verify::{Changes, Subject, watch::Lease};
 
 const LEASE: Duration = Duration::from_secs(2);
-/// A replica whose row was not renewed for so long is forgotten: many leases.
-const FORGET: Duration = Duration::from_secs(30);
 const KEYS: [Key; 5] = [1, 2, 3, 4, 5];
 
 /// One key: it is valid until the change that revokes it is committed.
 type Key = u64;
 
-/// A database: the log (which key each change revokes) and the table of replicas.
+fn subject(key: Key) -> Subject {
+    format!("key_{key:026}").parse().expect("digits are an id")
+}
+
+/// A database: the log (which key each change revokes, and the change's tag) and the table of replicas.
 #[derive(Clone, Default)]
 struct Database {
-    log: Vec<Key>,
+    log: Vec<(Key, Tag)>,
     replicas: BTreeMap<u64, Row>,
 }
 
 #[derive(Clone)]
 struct Row {
     acknowledged: Sequence,
-    renewed: Duration,
+    round: u64,
 }
 
 impl Database {
-    fn head(&self) -> Sequence {
-        Sequence::try_from(self.log.len()).expect("a short log")
+    fn head(&self) -> Place {
+        self.place(Sequence::try_from(self.log.len()).expect("a short log")).expect("the last one")
+    }
+
+    /// The place with this sequence, in this log.
+    fn place(&self, sequence: Sequence) -> Option<Place> {
+        let Some(last) = sequence.checked_sub(1) else { return Some(Place::default()) };
+        let (_, tag) = self.log.get(usize::try_from(last).expect("a short log"))?;
+        Some(Place { sequence, tag: *tag })
+    }
+
+    fn has(&self, place: Place) -> bool {
+        self.place(place.sequence) == Some(place)
+    }
+
+    /// The changes after one place up to another, if the log has both, in this order.
+    fn between(&self, from: Place, to: Place) -> Option<Vec<(Place, Key)>> {
+        let whole = from.sequence <= to.sequence && self.has(from) && self.has(to);
+        whole.then(|| (from.sequence + 1..=to.sequence).filter_map(|at| self.entry(at)).collect())
+    }
+
+    fn entry(&self, sequence: Sequence) -> Option<(Place, Key)> {
+        let place = self.place(sequence)?;
+        let (key, _) = self.log[usize::try_from(sequence).expect("a short log") - 1];
+        Some((place, key))
     }
 
     fn revoked(&self, key: Key) -> bool {
-        self.log.contains(&key)
+        self.log.iter().any(|(revoked, _)| *revoked == key)
+    }
+
+    /// Up to where all replicas' watchers have acknowledged, in the log that has `place`.
+    fn acknowledged(&self, place: Place) -> Sequence {
+        let least = self.replicas.values().map(|row| row.acknowledged).min();
+        if self.has(place) { least.unwrap_or(Sequence::MAX) } else { 0 }
     }
 }
 
-fn entry(log: &[Key], sequence: Sequence) -> Key {
-    log[usize::try_from(sequence).expect("a short log") - 1]
-}
-
 enum Down {
-    Change(Sequence, Key),
+    /// What was cached before is void.
+    Reset(Place),
+    Change(Place, Key),
     Pong(u64),
 }
 
@@ -73,21 +106,31 @@ struct Replica {
     on_old: bool,
     paused: bool,
     round: Option<(Round, Step)>,
+    /// The number of the last round.
+    rounds: u64,
+    silences: Silences<u64>,
+}
+
+impl Replica {
+    fn new(id: u64, applied: Place) -> Self {
+        let hub = Hub::new(LEASE, applied);
+        Self { id, hub, on_old: false, paused: false, round: None, rounds: 0, silences: Silences::default() }
+    }
 }
 
 /// How far a round's transaction is. Each is one step, so that anything may happen in between.
 enum Step {
     Begun,
-    Read(Sequence),
+    /// Up to here, in the old database or not.
+    Read(Place, bool),
 }
 
 struct Watcher {
     lease: Lease,
-    applied: Sequence,
-    /// Keys known to be revoked by the stream, with the place in the log.
-    changes: BTreeMap<Key, Sequence>,
-    /// Valid records: key, and what had been applied when their reading began.
-    cache: BTreeMap<Key, Sequence>,
+    applied: Option<Place>,
+    changes: Changes,
+    /// Valid records: key, and which changes were known when their reading began.
+    cache: BTreeMap<Key, u64>,
     stream: Option<(usize, u64)>,
     fill: Option<Fill>,
 }
@@ -95,7 +138,7 @@ struct Watcher {
 /// A call that asks a replica because the cache cannot answer.
 struct Fill {
     key: Key,
-    fence: Sequence,
+    fence: u64,
     /// Revokings that had returned when the call began.
     returned_before: BTreeSet<Key>,
     read: Option<bool>,
@@ -104,9 +147,8 @@ struct Fill {
 struct Revoking {
     key: Key,
     replica: usize,
-    sequence: Sequence,
+    place: Place,
     committed: Duration,
-    on_old: bool,
 }
 
 struct World {
@@ -114,6 +156,8 @@ struct World {
     now: Duration,
     current: Database,
     old: Option<Database>,
+    /// What the standby has since it does not follow. While there is this, nothing is confirmed.
+    standby: Option<Database>,
     replicas: Vec<Replica>,
     watchers: Vec<Watcher>,
     streams: BTreeMap<u64, Stream>,
@@ -122,21 +166,18 @@ struct World {
     returned: BTreeSet<Key>,
     ended: Vec<Effective>,
     accepts: usize,
+    /// How often a replica found itself in another history, and how many rows were forgotten.
+    anew: usize,
+    forgotten: usize,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let replicas = (0..2).map(|id| Replica {
-            id,
-            hub: Hub::new(LEASE, 0),
-            on_old: false,
-            paused: false,
-            round: None,
-        });
+        let replicas = (0..2).map(|id| Replica::new(id, Place::default()));
         let watchers = (0..3).map(|_| Watcher {
             lease: Lease::new(LEASE),
-            applied: 0,
-            changes: BTreeMap::new(),
+            applied: None,
+            changes: Changes::new(),
             cache: BTreeMap::new(),
             stream: None,
             fill: None,
@@ -146,6 +187,7 @@ impl World {
             now: Duration::from_secs(100),
             current: Database::default(),
             old: None,
+            standby: None,
             replicas: replicas.collect(),
             watchers: watchers.collect(),
             streams: BTreeMap::new(),
@@ -154,6 +196,8 @@ impl World {
             returned: BTreeSet::new(),
             ended: Vec::new(),
             accepts: 0,
+            anew: 0,
+            forgotten: 0,
         }
     }
 
@@ -175,6 +219,19 @@ impl World {
 
     fn database(&mut self, old: bool) -> &mut Database {
         if old { self.old.as_mut().unwrap_or(&mut self.current) } else { &mut self.current }
+    }
+
+    /// The one that a replica talks to.
+    fn database_of(&mut self, at: usize) -> &mut Database {
+        let on_old = self.replicas[at].on_old;
+        self.database(on_old)
+    }
+
+    /// Appends to the log of the current database.
+    fn append(&mut self, key: Key) -> Place {
+        self.next_id += 1;
+        self.current.log.push((key, Tag(self.next_id)));
+        self.current.head()
     }
 
     fn step(&mut self) {
@@ -205,33 +262,48 @@ impl World {
         }
         let now = self.now;
         match self.replicas[at].round.take() {
+            None if self.chance(8) => self.forget_the_dead(at),
+            // It was told of something new, and reads without a round.
+            None if self.chance(3) => {
+                let head = self.database_of(at).head();
+                self.publish(at, head);
+            }
             None => {
                 let round = self.replicas[at].hub.begin(now);
+                self.replicas[at].rounds += 1;
                 self.replicas[at].round = Some((round, Step::Begun));
             }
             Some((round, Step::Begun)) => {
-                let on_old = self.replicas[at].on_old;
-                let head = self.database(on_old).head();
-                self.replicas[at].round = Some((round, Step::Read(head)));
+                let (on_old, head) = (self.replicas[at].on_old, self.database_of(at).head());
+                self.replicas[at].round = Some((round, Step::Read(head, on_old)));
             }
-            Some((round, Step::Read(head))) => self.commit_round(at, round, head),
+            Some((round, Step::Read(head, on_old))) => {
+                // The transaction is lost with the database in which it began.
+                if on_old == self.replicas[at].on_old {
+                    self.commit_round(at, round, head);
+                }
+            }
         }
     }
 
     /// The round's transaction renews the row and commits; its changes and pongs go out.
-    fn commit_round(&mut self, at: usize, round: Round, head: Sequence) {
+    fn commit_round(&mut self, at: usize, round: Round, head: Place) {
         let now = self.now;
-        // The old database cannot commit: its standby, which must confirm, is the new one.
-        if self.replicas[at].on_old {
+        // The old database cannot commit: its standby, which must confirm, is the new one, or does not follow.
+        if self.replicas[at].on_old || self.standby.is_some() {
             return;
         }
-        let id = self.replicas[at].id;
-        let acknowledged = self.replicas[at].hub.acknowledged(now).min(head);
+        let applied = self.replicas[at].hub.applied();
+        if self.current.between(applied, head).is_none() {
+            return self.start_anew(at, head);
+        }
+        let (id, number) = (self.replicas[at].id, self.replicas[at].rounds);
+        let acknowledged = self.replicas[at].hub.acknowledged(now);
         let Some(row) = self.current.replicas.get_mut(&id) else {
-            self.current.replicas.insert(id, Row { acknowledged, renewed: now });
+            self.current.replicas.insert(id, Row { acknowledged, round: number });
             return;
         };
-        row.renewed = now;
+        (row.round, row.acknowledged) = (number, acknowledged);
         self.publish(at, head);
         let pongs = self.replicas[at].hub.complete(round, now);
         for (stream, nonce) in pongs {
@@ -240,30 +312,36 @@ impl World {
         self.store_acknowledged(at);
     }
 
-    /// Changes up to `head` go to all watchers of a replica.
-    fn publish(&mut self, at: usize, head: Sequence) {
+    /// Changes up to `head`, which its database has, go to all watchers of a replica, unless it finds itself in another history.
+    fn publish(&mut self, at: usize, head: Place) {
         let from = self.replicas[at].hub.applied();
-        let on_old = self.replicas[at].on_old;
-        let log = self.database(on_old).log.clone();
+        let Some(changes) = self.database_of(at).between(from, head) else {
+            return self.start_anew(at, head);
+        };
         let ours: Vec<u64> =
             self.watchers.iter().filter_map(|w| w.stream).filter(|(r, _)| *r == at).map(|(_, s)| s).collect();
-        for sequence in from + 1..=head {
+        for (place, key) in changes {
             for stream in &ours {
-                let change = Down::Change(sequence, entry(&log, sequence));
-                self.streams.get_mut(stream).expect("open").down.push_back(change);
+                self.streams.get_mut(stream).expect("open").down.push_back(Down::Change(place, key));
             }
         }
         self.replicas[at].hub.read(head);
     }
 
+    fn start_anew(&mut self, at: usize, head: Place) {
+        self.disconnect_all(at);
+        self.replicas[at].hub.start_anew(head);
+        self.anew += 1;
+    }
+
+    /// What is written where nothing is confirmed can be read there, and is lost with it.
     fn store_acknowledged(&mut self, at: usize) {
-        let (id, on_old) = (self.replicas[at].id, self.replicas[at].on_old);
-        if on_old {
-            return;
-        }
-        let now = self.now;
-        let acknowledged = self.replicas[at].hub.acknowledged(now);
-        if let Some(row) = self.current.replicas.get_mut(&id) {
+        let (now, id) = (self.now, self.replicas[at].id);
+        let (acknowledged, read) = (self.replicas[at].hub.acknowledged(now), self.replicas[at].hub.applied());
+        let database = self.database_of(at);
+        if database.has(read)
+            && let Some(row) = database.replicas.get_mut(&id)
+        {
             row.acknowledged = acknowledged;
         }
     }
@@ -292,11 +370,17 @@ impl World {
             return;
         }
         match link.down.pop_front() {
-            Some(Down::Change(sequence, key)) => {
+            Some(Down::Reset(place)) => {
                 let watcher = &mut self.watchers[at];
-                watcher.changes.insert(key, sequence);
-                watcher.applied = sequence;
-                link.up.push_back(Up::Ack(sequence));
+                watcher.lease.void();
+                watcher.changes.reset();
+                watcher.applied = Some(place);
+            }
+            Some(Down::Change(place, key)) => {
+                let watcher = &mut self.watchers[at];
+                watcher.changes.publish(subject(key));
+                watcher.applied = Some(place);
+                link.up.push_back(Up::Ack(place.sequence));
             }
             Some(Down::Pong(nonce)) => self.watchers[at].lease.pong(nonce),
             None => {}
@@ -320,19 +404,23 @@ impl World {
     fn connect(&mut self, at: usize, replica: usize) {
         let stream = self.next_id;
         self.next_id += 1;
-        let hub = &mut self.replicas[replica].hub;
-        let (have, head) = (self.watchers[at].applied, hub.applied());
-        if have > head {
-            // Away from a history that this replica does not know yet: it waits until the replica has read as far.
-            return;
-        }
-        hub.join(stream, have);
-        let on_old = self.replicas[replica].on_old;
-        let log = self.database(on_old).log.clone();
+        let here = self.replicas[replica].hub.applied();
+        let known = self.watchers[at].applied;
+        let missed = known.and_then(|known| self.database_of(replica).between(known, here));
         let mut link = Stream::default();
-        for sequence in have + 1..=head {
-            link.down.push_back(Down::Change(sequence, entry(&log, sequence)));
-        }
+        let acknowledged = match (known, missed) {
+            (Some(known), Some(missed)) => {
+                link.down.extend(missed.into_iter().map(|(place, key)| Down::Change(place, key)));
+                known
+            }
+            _ => {
+                link.down.push_back(Down::Reset(here));
+                here
+            }
+        };
+        let hub = &mut self.replicas[replica].hub;
+        hub.join(stream);
+        hub.acknowledge(stream, acknowledged.sequence);
         self.streams.insert(stream, link);
         self.watchers[at].lease.lost();
         self.watchers[at].stream = Some((replica, stream));
@@ -346,15 +434,15 @@ impl World {
         let now = self.now;
         let watcher = &self.watchers[at];
         let cached = watcher.cache.get(&key);
-        let contradicted = |fence: &Sequence| watcher.changes.get(&key).is_some_and(|change| change > fence);
-        if watcher.lease.trusts(now) && cached.is_some_and(|fence| !contradicted(fence)) {
+        let holds = |fence: &u64| watcher.changes.holds_until(*fence, &[subject(key)]).is_some();
+        if watcher.lease.trusts(now) && cached.is_some_and(holds) {
             assert!(!self.returned.contains(&key), "accepted from the cache after the revoking returned");
             self.accepts += 1;
             return;
         }
         if watcher.fill.is_none() {
-            let fill =
-                Fill { key, fence: watcher.applied, returned_before: self.returned.clone(), read: None };
+            let (fence, returned_before) = (watcher.changes.sequence(), self.returned.clone());
+            let fill = Fill { key, fence, returned_before, read: None };
             self.watchers[at].fill = Some(fill);
         }
     }
@@ -394,9 +482,11 @@ impl World {
         if self.replicas[replica].paused || on_old || self.current.revoked(key) || !self.chance(3) {
             return;
         }
-        self.current.log.push(key);
-        let sequence = self.current.head();
-        self.revoking.push(Revoking { key, replica, sequence, committed: self.now, on_old });
+        let place = self.append(key);
+        // Else nobody is told that it is committed; that it can be read comes with a recovery.
+        if self.standby.is_none() {
+            self.revoking.push(Revoking { key, replica, place, committed: self.now });
+        }
     }
 
     fn revoking_step(&mut self) {
@@ -404,13 +494,13 @@ impl World {
             return;
         }
         let at = self.pick(self.revoking.len());
-        let Revoking { key, replica, sequence, committed, on_old } = self.revoking[at];
+        let Revoking { key, replica, place, committed } = self.revoking[at];
         if self.replicas[replica].paused {
             return;
         }
         let now = self.now;
-        let rows: Vec<_> = self.database(on_old).replicas.values().map(|row| row.acknowledged).collect();
-        if let Some(how) = effective(sequence, rows, now.saturating_sub(committed), LEASE) {
+        let acknowledged = self.database_of(replica).acknowledged(place);
+        if let Some(how) = effective(place.sequence, [acknowledged], now.saturating_sub(committed), LEASE) {
             self.returned.insert(key);
             self.ended.push(how);
             self.revoking.remove(at);
@@ -420,7 +510,7 @@ impl World {
     // Misfortune.
 
     fn misfortune(&mut self) {
-        match self.pick(9) {
+        match self.pick(8) {
             0 => {
                 let at = self.pick(self.replicas.len());
                 self.replicas[at].paused ^= true;
@@ -439,22 +529,39 @@ impl World {
                 let at = self.pick(self.watchers.len());
                 self.disconnect(at);
             }
-            6 => {
-                let horizon = self.now.saturating_sub(FORGET);
-                self.current.replicas.retain(|_, row| row.renewed >= horizon);
+            // The standby no longer follows, or it does again.
+            6 if self.old.is_none() && self.chance(2) => {
+                self.standby = if self.standby.is_some() { None } else { Some(self.current.clone()) };
             }
-            7 if self.old.is_none() && self.chance(4) => {
-                // A standby is promoted. Some replicas do not notice, and read what was.
-                self.old = Some(self.current.clone());
-                for at in 0..self.replicas.len() {
-                    self.replicas[at].on_old = self.chance(2);
-                }
-            }
-            8 => {
+            6 if self.old.is_none() && self.chance(3) => self.fail_over(),
+            7 => {
                 let at = self.pick(self.replicas.len());
                 self.replicas[at].on_old = false;
             }
             _ => {}
+        }
+    }
+
+    /// A standby is promoted. Some replicas do not notice, and read what was.
+    fn fail_over(&mut self) {
+        let promoted = self.standby.take().unwrap_or_else(|| self.current.clone());
+        self.old = Some(std::mem::replace(&mut self.current, promoted));
+        for at in 0..self.replicas.len() {
+            self.replicas[at].on_old = self.chance(2);
+        }
+    }
+
+    /// A replica takes out those that have not renewed their rows, as far as it has seen.
+    fn forget_the_dead(&mut self, at: usize) {
+        let now = self.now;
+        if self.replicas[at].on_old || self.replicas[at].paused || self.standby.is_some() {
+            return;
+        }
+        let renewed = |(id, row): (&u64, &Row)| Renewed { id: *id, round: row.round, lease: LEASE };
+        let rows = self.current.replicas.iter().map(renewed).collect();
+        for dead in self.replicas[at].silences.dead(rows, now) {
+            self.current.replicas.remove(&dead.id);
+            self.forgotten += 1;
         }
     }
 
@@ -469,27 +576,26 @@ impl World {
 
     /// A replica starts anew: it knows nobody, and has a new id. Its old row stays until it is forgotten.
     fn crash(&mut self, at: usize) {
+        self.disconnect_all(at);
+        self.revoking.retain(|revoking| revoking.replica != at);
+        let head = self.current.head();
+        self.next_id += 1;
+        self.replicas[at] = Replica::new(self.next_id, head);
+    }
+
+    fn disconnect_all(&mut self, at: usize) {
         for watcher in 0..self.watchers.len() {
             if self.watchers[watcher].stream.is_some_and(|(replica, _)| replica == at) {
                 self.disconnect(watcher);
             }
         }
-        self.revoking.retain(|revoking| revoking.replica != at);
-        let head = self.current.head();
-        self.next_id += 1;
-        self.replicas[at] = Replica {
-            id: self.next_id,
-            hub: Hub::new(LEASE, head),
-            on_old: false,
-            paused: false,
-            round: None,
-        };
     }
 
     // The end.
 
     /// Everything works again, and everybody takes turns.
     fn heal(&mut self) {
+        self.standby = None;
         self.current.replicas.retain(|id, _| self.replicas.iter().any(|replica| replica.id == *id));
         for at in 0..self.replicas.len() {
             self.replicas[at].paused = false;
@@ -520,20 +626,22 @@ impl World {
 
 #[test]
 fn nothing_is_accepted_after_its_revoking_returned() {
-    let (mut accepts, mut acknowledged, mut expired) = (0, 0, 0);
+    let (mut accepts, mut acknowledged, mut expired, mut anew, mut forgotten) = (0, 0, 0, 0, 0);
     for seed in 1..=20_000 {
         let mut world = World::new(seed);
         for _ in 0..600 {
             world.step();
         }
         accepts += world.accepts;
+        anew += world.anew;
+        forgotten += world.forgotten;
         acknowledged += world.ended.iter().filter(|how| **how == Effective::Acknowledged).count();
         expired += world.ended.iter().filter(|how| **how == Effective::LeaseExpired).count();
     }
     // The adversary must not win by keeping everything from happening.
     assert!(
-        accepts > 10_000 && acknowledged > 1_000 && expired > 1_000,
-        "{accepts} {acknowledged} {expired}"
+        accepts > 10_000 && acknowledged > 1_000 && expired > 1_000 && anew > 500 && forgotten > 1_000,
+        "{accepts} {acknowledged} {expired} {anew} {forgotten}"
     );
 }
 
@@ -547,11 +655,10 @@ fn when_all_are_connected_revoking_returns_by_acknowledgement() {
         world.heal();
         world.settle();
         let fresh = world.next_id + 1_000;
-        world.current.log.push(fresh);
-        let sequence = world.current.head();
+        let place = world.append(fresh);
         world.ended.clear();
         let committed = world.now;
-        world.revoking.push(Revoking { key: fresh, replica: 0, sequence, committed, on_old: false });
+        world.revoking.push(Revoking { key: fresh, replica: 0, place, committed });
         world.settle();
         assert_eq!(world.ended, [Effective::Acknowledged], "seed {seed}");
         assert!(world.watchers.iter().all(|watcher| watcher.lease.trusts(world.now)), "seed {seed}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
-use tollgate_changes::{Cut, Effect, Effective, Feed, Settings};
+use tollgate_changes::{Cut, Effect, Effective, Feed, Settings, silence::MARGIN};
 use tollgate_db::Db;
 use tollgate_kernel::OsEntropy;
 use tollgate_proto::{mesh::MeshToken, remote::Remote};
@@ -145,6 +145,63 @@ async fn a_replica_that_died_costs_a_lease_and_its_watcher_stops_trusting() {
     assert_eq!(effect.effective, Some(Effective::LeaseExpired));
     assert!(effect.took >= lease, "{:?}", effect.took);
     assert!(!watcher.serves(since, subject));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn a_replica_that_died_counts_for_two_of_its_own_leases() {
+    use diesel_async::SimpleAsyncConnection;
+    let lease = Duration::from_mins(1);
+    let database = TestDatabase::postgres().await;
+    let db = open(&database).await;
+    Process::start(&db, lease).await.crash();
+    // Its own lease, which does not matter, is shorter.
+    let observer = Feed::new(&db, "keys", &Settings::default(), Changes::new(), MockClock::new(), &OsEntropy);
+    let forgotten = async |now: Duration| observer.forget_the_dead(|| now).await.expect("looked");
+    let begin = Duration::from_secs(1_000);
+    assert_eq!(forgotten(begin).await, 0);
+    assert_eq!(forgotten(begin + lease * 2).await, 0, "a lease and another, and no margin yet");
+    // As a round does that was under way when it died.
+    let renew = "UPDATE replicas SET round = round + 1";
+    tollgate_db::write_db!(db, |c| c.batch_execute(renew).await).expect("renewed");
+    let again = begin + lease * 3;
+    assert_eq!(forgotten(again).await, 0);
+    let limit = again + lease * 2 + MARGIN;
+    assert_eq!(forgotten(limit.checked_sub(Duration::from_millis(1)).expect("later")).await, 0);
+    assert_eq!(forgotten(limit).await, 1);
+    assert_eq!(forgotten(limit + lease).await, 0, "there is none any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn another_history_with_the_same_sequences_hides_nothing() {
+    use diesel_async::SimpleAsyncConnection;
+    let database = TestDatabase::postgres().await;
+    let db = open(&database).await;
+    // After the replacement a lease is waited for.
+    let lease = Duration::from_secs(2);
+    let process = Process::start(&db, lease).await;
+    let watcher = Watcher::start(&process, lease).await;
+    let (subject, lost) = (key(), key());
+    cut_off(&process.feed, &db, lost).await;
+    let (here, there) = (process.changes.sequence(), watcher.changes.sequence());
+    // As if the database had been replaced by one that did not have that change, and gave its sequence to another one. In one step, so
+    // that nobody can read in between; and nobody is told.
+    let replace = format!(
+        "ALTER TABLE changes DISABLE TRIGGER changes_tell;
+        DELETE FROM changes WHERE sequence = (SELECT last FROM change_head);
+        UPDATE change_head SET tag = 7;
+        INSERT INTO changes (sequence, tag, subject, at) SELECT last, tag, '{subject}', now() FROM change_head"
+    );
+    tollgate_db::write_db!(db, |c| c.batch_execute(&replace).await).expect("replaced");
+    while watcher.changes.holds_until(there, &[subject]).is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(process.changes.holds_until(here, &[subject]).is_none());
+    watcher.until_trusted().await;
+    let (next, since) = (key(), watcher.changes.sequence());
+    cut_off(&process.feed, &db, next).await;
+    assert!(!watcher.serves(since, next));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tollgate_changes::{Feed, Settings, append};
+use tollgate_changes::{Entry, Feed, Settings, append};
 use tollgate_db::{Db, Error, read_db, tx_db, write_db};
 use tollgate_kernel::{Clock, OsEntropy};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
@@ -22,7 +22,7 @@ async fn write(db: &Db, clock: &MockClock, changes: usize) {
     let at = clock.now();
     let written: Result<(), Error> = tx_db!(db, |c| {
         for _ in 0..changes {
-            append!(c, key(), at)?;
+            append!(c, Entry::new(key(), at, &OsEntropy))?;
         }
         Ok(())
     });
@@ -130,7 +130,7 @@ async fn a_gap_in_what_is_read_ends_all_that_was_cached() {
     let process = Process::start(&db, LONG).await;
     let (here, one) = (process.changes.sequence(), key());
     let gap = "UPDATE change_head SET last = last + 3, pruned = pruned + 2;
-        INSERT INTO changes (sequence, subject, at) SELECT last, 'usr_00000000000000000000000001', now() FROM change_head";
+        INSERT INTO changes (sequence, tag, subject, at) SELECT last, tag, 'usr_00000000000000000000000001', now() FROM change_head";
     write_db!(db, |c| {
         use diesel_async::SimpleAsyncConnection;
         c.batch_execute(gap).await

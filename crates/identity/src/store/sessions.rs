@@ -2,10 +2,9 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use tollgate_changes::{Appended, append};
+use tollgate_changes::{Appended, Entry, append};
 use tollgate_db::{DbId, DbTime, Error, read_db, tx_db, write_db};
 use tollgate_kernel::{SessionId, Timestamp, UserId};
-use tollgate_verify::Subject;
 
 use super::{
     AuditEvent, BATCH, Store, UserRow,
@@ -128,7 +127,7 @@ impl Store {
     pub(crate) async fn session_end(
         &self,
         id: SessionId,
-        subject: Subject,
+        entry: Entry,
         reason: EndReason,
         now: Timestamp,
         event: &AuditEvent,
@@ -141,7 +140,7 @@ impl Store {
             if ended == 1 {
                 diesel::insert_into(audit_events::table).values(event).execute(c).await?;
             }
-            Ok::<_, Error>((ended == 1, Some(append!(c, subject, now)?)))
+            Ok::<_, Error>((ended == 1, Some(append!(c, entry)?)))
         })
     }
 
@@ -149,7 +148,7 @@ impl Store {
     pub(crate) async fn sessions_end(
         &self,
         user: UserId,
-        subject: Subject,
+        entry: Entry,
         now: Timestamp,
         event: &AuditEvent,
     ) -> Result<(usize, Option<Appended>), Error> {
@@ -161,7 +160,7 @@ impl Store {
             if ended > 0 {
                 diesel::insert_into(audit_events::table).values(event).execute(c).await?;
             }
-            Ok::<_, Error>((ended, Some(append!(c, subject, now)?)))
+            Ok::<_, Error>((ended, Some(append!(c, entry)?)))
         })
     }
 

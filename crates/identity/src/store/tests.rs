@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use tollgate_changes::Entry;
 use tollgate_db::{DbId, DbTime, Error, Settings, read_db, write_db};
 use tollgate_kernel::{Clock, OsEntropy, SessionId, SigningKeyId, Timestamp, UserId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
@@ -59,6 +60,10 @@ impl Given {
         let db = tollgate_db::Db::open(&database.url(), "identity", &Settings::default()).await.unwrap();
         assert!(db.migrate(&MIGRATIONS).await.unwrap() > 0);
         Self { store: Store(db), clock: MockClock::new(), _database: database }
+    }
+
+    fn entry(&self, subject: Subject) -> Entry {
+        Entry::new(subject, self.clock.now(), &OsEntropy)
     }
 
     fn event(&self, action: Action) -> AuditEvent {
@@ -127,7 +132,8 @@ on_every_database! {
         assert!(!given.store.session_rotate(id, 0, now, now).await.unwrap(), "not twice");
         assert!(!given.store.session_rotate(id, 2, now, now).await.unwrap(), "not ahead");
         let event = given.event(Action::Logout);
-        given.store.session_end(id, Subject::Session(id), EndReason::Logout, now, &event).await.unwrap();
+        let entry = given.entry(Subject::Session(id));
+        given.store.session_end(id, entry, EndReason::Logout, now, &event).await.unwrap();
         assert!(!given.store.session_rotate(id, 1, now, now).await.unwrap(), "not when it is over");
         let (row, user) = given.store.session_by_id(id).await.unwrap().unwrap();
         assert_eq!((row.generation, user.email.as_str()), (1, "ann@example.com"));
@@ -139,7 +145,7 @@ on_every_database! {
         let end = async |reason, action| {
             let (now, event) = (given.clock.now(), given.event(action));
             let id = session.id();
-            given.store.session_end(id, Subject::Session(id), reason, now, &event).await.unwrap().0
+            given.store.session_end(id, given.entry(Subject::Session(id)), reason, now, &event).await.unwrap().0
         };
         assert!(end(EndReason::Reuse, Action::RefreshReused).await);
         assert!(!end(EndReason::Logout, Action::Logout).await);
@@ -156,10 +162,10 @@ on_every_database! {
         given.session(&ann, None).await;
         let other = given.session(&bob, None).await;
         let (now, event) = (given.clock.now(), given.event(Action::LogoutAll));
-        let subject = Subject::User(ann.id());
-        assert_eq!(given.store.sessions_end(ann.id(), subject, now, &event).await.unwrap().0, 2);
+        let entry = given.entry(Subject::User(ann.id()));
+        assert_eq!(given.store.sessions_end(ann.id(), entry, now, &event).await.unwrap().0, 2);
         let again = given.event(Action::LogoutAll);
-        assert_eq!(given.store.sessions_end(ann.id(), subject, now, &again).await.unwrap().0, 0);
+        assert_eq!(given.store.sessions_end(ann.id(), entry, now, &again).await.unwrap().0, 0);
         let (row, _) = given.store.session_by_id(other.id()).await.unwrap().unwrap();
         assert_eq!(row.end_reason, None);
         let actions = given.store.actions().await;

@@ -2,10 +2,9 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use tollgate_changes::{Appended, append};
+use tollgate_changes::{Appended, Entry, append};
 use tollgate_db::{DbId, DbTime, Error, read_db, tx_db};
-use tollgate_kernel::{Timestamp, UserId};
-use tollgate_verify::Subject;
+use tollgate_kernel::UserId;
 
 use super::{
     AuditEvent, Store,
@@ -60,15 +59,14 @@ impl Store {
     pub(crate) async fn user_make_operator(
         &self,
         id: UserId,
-        subject: Subject,
-        now: Timestamp,
+        entry: Entry,
         event: &AuditEvent,
     ) -> Result<((), Option<Appended>), Error> {
         let id = DbId::from(id);
         tx_db!(self.0, |c| {
             diesel::update(users::table.find(id)).set(users::operator.eq(true)).execute(c).await?;
             diesel::insert_into(audit_events::table).values(event).execute(c).await?;
-            Ok::<_, Error>(((), Some(append!(c, subject, now)?)))
+            Ok::<_, Error>(((), Some(append!(c, entry)?)))
         })
     }
 }

@@ -238,7 +238,8 @@ async fn a_change_that_nobody_waits_for_is_made_known() {
     assert!(verifier.token(&tokens.access_token).await.unwrap().is_ok());
     let event = world.identity.event(Action::Logout);
     let subject = Subject::Session(id);
-    world.identity.store.session_end(id, subject, EndReason::Logout, world.now(), &event).await.unwrap();
+    let entry = tollgate_changes::Entry::new(subject, world.now(), &tollgate_kernel::OsEntropy);
+    world.identity.store.session_end(id, entry, EndReason::Logout, world.now(), &event).await.unwrap();
     assert!(verifier.token(&tokens.access_token).await.unwrap().is_ok(), "it has not heard of it");
 
     let (commit, committed) = tokio::sync::oneshot::channel::<()>();

@@ -100,6 +100,7 @@ macro_rules! change {
     ($store:expr, $change:expr, |$c:ident| $body:expr) => {{
         let db = $store.db.clone();
         let $crate::store::change::Change { audit, cut } = $change;
+        let entry = cut.map(|cut| tollgate_changes::Entry::new(cut.subject, audit.at.0, &*$store.entropy));
         let work = async move {
             tollgate_db::tx_db!(db, |$c| {
                 let outcome = $body;
@@ -109,8 +110,8 @@ macro_rules! change {
                     diesel_async::RunQueryDsl::execute(event, $c).await?;
                 }
                 // Last, so that the lock on the log is held briefly.
-                let appended = match cut {
-                    Some(cut) => Some(tollgate_changes::append!($c, cut.subject, audit.at.0)?),
+                let appended = match entry {
+                    Some(entry) => Some(tollgate_changes::append!($c, entry)?),
                     None => None,
                 };
                 Ok::<_, tollgate_db::Error>((outcome, appended))

@@ -43,8 +43,8 @@ struct Inner {
 
 struct State {
     lease: Lease,
-    /// The last change that was published here; `None`: nothing that is cached is known to be right.
-    applied: Option<u64>,
+    /// The last change that was published here, its sequence and tag; `None`: nothing that is cached is known to be right.
+    applied: Option<(u64, u64)>,
     /// When the role proved last that nothing is missing.
     proved: Instant,
 }
@@ -94,7 +94,8 @@ impl Inner {
     async fn follow(&self) -> Result<(), Status> {
         let (say, said) = mpsc::channel(OUTGOING);
         let applied = self.state().applied;
-        send(&say, Say::Hello(Hello { applied }))?;
+        let tag = applied.map_or(0, |(_, tag)| tag);
+        send(&say, Say::Hello(Hello { applied: applied.map(|(sequence, _)| sequence), tag }))?;
         let mut client = WatchClient::new(self.remote.streaming_channel());
         let answer = timeout(self.length, client.watch(ReceiverStream::new(said))).await;
         let answers = answer.map_err(|_| Status::deadline_exceeded("no welcome"))??.into_inner();
@@ -137,7 +138,7 @@ impl Inner {
                     self.changes.reset();
                 }
                 let mut state = self.state();
-                state.applied = Some(welcome.applied);
+                state.applied = Some((welcome.applied, welcome.tag));
                 state.lease.at_most(Duration::from_millis(welcome.lease_ms.into()));
             }
             Hear::Change(change) => {
@@ -145,7 +146,7 @@ impl Inner {
                     Ok(subject) => self.changes.publish(subject),
                     Err(_) => self.changes.reset(),
                 }
-                self.state().applied = Some(change.sequence);
+                self.state().applied = Some((change.sequence, change.tag));
                 // From here on no cache of this process serves what the change contradicts.
                 send(say, Say::Ack(Ack { applied: change.sequence }))?;
             }

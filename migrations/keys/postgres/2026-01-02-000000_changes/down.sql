@@ -1,6 +1,5 @@
 DROP TABLE replicas;
 DROP TABLE changes;
 DROP TABLE change_head;
-DROP FUNCTION renew_replica();
 DROP FUNCTION tell_of_acknowledgement();
 DROP FUNCTION tell_of_change();

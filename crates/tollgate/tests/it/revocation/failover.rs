@@ -135,3 +135,36 @@ async fn who_is_left_with_the_old_primary_accepts_nothing() {
     refused(&world, &[before, after]).await;
     world.acknowledges_again().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_change_that_only_the_old_primary_had_hides_none_of_the_new_one() {
+    let pair = Pair::start().await;
+    let way = Wire::to(pair.primary.address()).await;
+    let url = pair.primary.url_by(way.address());
+    let world = World::start([&url, &url]).await;
+    let (lost, kept) = (world.key().await, world.key().await);
+    let at_kept = Hammer::on(&world, &kept).await;
+    // On the primary and not on the standby, and so confirmed to nobody.
+    pair.replication.hold();
+    let nobody = world.try_revoke(0, &lost).await;
+    assert!(nobody.is_err(), "the standby does not have it: {nobody:?}");
+    // The primary no longer waits for the standby, so that both replicas and both edges come to know of the change.
+    pair.primary.execute("ALTER SYSTEM SET synchronous_standby_names = ''").await;
+    pair.primary.execute("SELECT pg_reload_conf()").await;
+    for edge in [0, 1] {
+        world.refuses(edge, &lost).await;
+        world.accepts_again(edge, &kept).await;
+    }
+
+    // Its log ends one change earlier, so the next revoke takes the place of the one that is lost.
+    pair.fail_over(&way).await;
+    for edge in [0, 1] {
+        world.accepts_again(edge, &kept).await;
+    }
+    let revoked = world.revoke(0, &kept).await;
+    eprintln!("in another history: {} after {} ms", revoked.effective, revoked.took_ms);
+    at_kept.no_accept_after(revoked.returned).await;
+    refused(&world, &[kept]).await;
+    world.acknowledges_again().await;
+}

@@ -179,6 +179,12 @@ impl World {
         timeout(PATIENCE, asking).await.expect("it heals by itself");
     }
 
+    /// Waits until an edge refuses this key.
+    pub(super) async fn refuses(&self, edge: usize, key: &Key) {
+        let asking = async { while self.status(edge, key).await != 401 {} };
+        timeout(PATIENCE, asking).await.expect("it hears of it");
+    }
+
     fn call(&self, edge: usize, method: Method, path: &str) -> Call {
         self.edge(edge).call(method, path).bearer(&self.access)
     }

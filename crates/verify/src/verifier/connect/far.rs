@@ -103,7 +103,7 @@ impl Log {
                     _ => return,
                 },
                 Ok((sequence, subject)) = published.recv() => {
-                    Some(Say::Change(Change { sequence, subject: subject.to_string() }))
+                    Some(Say::Change(Change { sequence, subject: subject.to_string(), tag: sequence }))
                 }
             };
             if let Some(message) = message {
@@ -117,7 +117,7 @@ impl Log {
         match message {
             Hear::Hello(_) => {
                 let applied = self.sequence.load(Ordering::SeqCst);
-                Some(Say::Welcome(Welcome { applied, reset: true, lease_ms: 60_000 }))
+                Some(Say::Welcome(Welcome { applied, reset: true, lease_ms: 60_000, tag: applied }))
             }
             Hear::Ping(ping) => Some(Say::Pong(Pong { nonce: ping.nonce })),
             Hear::Ack(ack) => {
