@@ -67,7 +67,10 @@ impl Replica {
         let changes = match done.read {
             Read::Continued(changes) => changes,
             // The next round finds the place where this goes on.
-            Read::Lost(last) => return Ok(self.start_anew(last)),
+            Read::Lost(last) => {
+                self.start_anew(last);
+                return Ok(());
+            }
         };
         self.state().stored = renewal.acknowledged;
         let whole = changes.is_empty();

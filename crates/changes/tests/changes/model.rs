@@ -6,98 +6,27 @@
 //! serves from its cache past its lease. Checked at the end, when all are connected again: every revoking returns, by
 //! acknowledgement, and every verifier trusts its cache.
 
+mod database;
+mod stream;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use tollgate_changes::{
-    hub::{Effective, Hub, Place, Round, Sequence, Tag, effective},
+    hub::{Effective, Hub, Place, Round, Tag, effective},
     silence::{Renewed, Silences},
 };
-use tollgate_verify::{Changes, Subject, watch::Lease};
+use tollgate_verify::{Changes, watch::Lease};
+
+use self::{
+    database::{Database, Key, Row, subject},
+    stream::{Down, Stream, Up},
+};
 
 const LEASE: Duration = Duration::from_secs(2);
 const KEYS: [Key; 5] = [1, 2, 3, 4, 5];
-
-/// One key: it is valid until the change that revokes it is committed.
-type Key = u64;
-
-fn subject(key: Key) -> Subject {
-    format!("key_{key:026}").parse().expect("digits are an id")
-}
-
-/// A database: the log (which key each change revokes, and the change's tag) and the table of replicas.
-#[derive(Clone, Default)]
-struct Database {
-    log: Vec<(Key, Tag)>,
-    replicas: BTreeMap<u64, Row>,
-}
-
-#[derive(Clone)]
-struct Row {
-    acknowledged: Sequence,
-    round: u64,
-}
-
-impl Database {
-    fn head(&self) -> Place {
-        self.place(Sequence::try_from(self.log.len()).expect("a short log")).expect("the last one")
-    }
-
-    /// The place with this sequence, in this log.
-    fn place(&self, sequence: Sequence) -> Option<Place> {
-        let Some(last) = sequence.checked_sub(1) else { return Some(Place::default()) };
-        let (_, tag) = self.log.get(usize::try_from(last).expect("a short log"))?;
-        Some(Place { sequence, tag: *tag })
-    }
-
-    fn has(&self, place: Place) -> bool {
-        self.place(place.sequence) == Some(place)
-    }
-
-    /// The changes after one place up to another, if the log has both, in this order.
-    fn between(&self, from: Place, to: Place) -> Option<Vec<(Place, Key)>> {
-        let whole = from.sequence <= to.sequence && self.has(from) && self.has(to);
-        whole.then(|| (from.sequence + 1..=to.sequence).filter_map(|at| self.entry(at)).collect())
-    }
-
-    fn entry(&self, sequence: Sequence) -> Option<(Place, Key)> {
-        let place = self.place(sequence)?;
-        let (key, _) = self.log[usize::try_from(sequence).expect("a short log") - 1];
-        Some((place, key))
-    }
-
-    fn revoked(&self, key: Key) -> bool {
-        self.log.iter().any(|(revoked, _)| *revoked == key)
-    }
-
-    /// Up to where all replicas' watchers have acknowledged, in the log that has `place`.
-    fn acknowledged(&self, place: Place) -> Sequence {
-        let least = self.replicas.values().map(|row| row.acknowledged).min();
-        if self.has(place) { least.unwrap_or(Sequence::MAX) } else { 0 }
-    }
-}
-
-enum Down {
-    /// What was cached before is void.
-    Reset(Place),
-    Change(Place, Key),
-    Pong(u64),
-}
-
-enum Up {
-    Ping(u64),
-    Ack(Sequence),
-}
-
-/// A stream between one watcher and one replica: two queues in order. `cut`: nothing moves, nobody notices.
-#[derive(Default)]
-struct Stream {
-    down: VecDeque<Down>,
-    up: VecDeque<Up>,
-    cut: bool,
-}
 
 struct Replica {
     id: u64,
@@ -408,15 +337,12 @@ impl World {
         let known = self.watchers[at].applied;
         let missed = known.and_then(|known| self.database_of(replica).between(known, here));
         let mut link = Stream::default();
-        let acknowledged = match (known, missed) {
-            (Some(known), Some(missed)) => {
-                link.down.extend(missed.into_iter().map(|(place, key)| Down::Change(place, key)));
-                known
-            }
-            _ => {
-                link.down.push_back(Down::Reset(here));
-                here
-            }
+        let acknowledged = if let (Some(known), Some(missed)) = (known, missed) {
+            link.down.extend(missed.into_iter().map(|(place, key)| Down::Change(place, key)));
+            known
+        } else {
+            link.down.push_back(Down::Reset(here));
+            here
         };
         let hub = &mut self.replicas[replica].hub;
         hub.join(stream);
