@@ -128,6 +128,10 @@ kinds! {
     ServiceKeyId = ServiceKey("svc");
     /// Names a plan: `pln_…`.
     PlanId = Plan("pln");
+    /// Names a consumer: `con_…`.
+    ConsumerId = Consumer("con");
+    /// Names a role, a named set of scopes: `rol_…`.
+    RoleId = Role("rol");
     /// Names a signing key's row: `sgn_…`. Its `kid` is its RFC 7638 thumbprint.
     SigningKeyId = SigningKey("sgn");
 }

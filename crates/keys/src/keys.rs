@@ -82,6 +82,11 @@ impl Order {
             revoked_at: None,
             created_by: caller.principal.to_string(),
             created_at: now.into(),
+            consumer_id: None,
+            description: String::new(),
+            roles: Vec::new().into(),
+            not_before: None,
+            disabled_at: None,
         }
     }
 }
@@ -107,6 +112,7 @@ impl KeysService {
             public_id: minted.public_id.clone(),
             digest: minted.digest.to_vec(),
             created_at: now.into(),
+            start: minted.start.clone(),
         };
         let row = order.into_row(id, workspace, plan, &minted, &caller, now);
         let deed = Deed { caller: &caller, workspace, action: "key.create", target: id.to_string(), at: now };

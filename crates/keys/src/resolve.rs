@@ -1,7 +1,7 @@
 //! For verifiers: what a presented credential entitles to. On the path of a call, so nothing here writes.
 //!
-//! A key that is revoked, expired or disabled resolves: its grant says so, and `verify` decides. A wrong secret and an
-//! unknown id answer alike.
+//! A key that is revoked, expired or disabled resolves, and so does a secret that is retired or revoked: the grant says so,
+//! and `verify` decides. A wrong secret and an unknown id answer alike.
 
 use tollgate_kernel::{Fault, ServiceKeyId, WorkspaceId};
 use tollgate_proto::{keys as wire, time::to_wire};
@@ -19,16 +19,9 @@ impl KeysService {
     ) -> Result<wire::ResolveKeyResponse, Fault> {
         check_shape(&message.public_id, &message.digest)?;
         self.store.confirm().await?;
-        let Some((secret, key, plan, workspace_enabled)) =
-            self.store.key_by_public_id(&message.public_id).await?
-        else {
-            return Ok(wire::ResolveKeyResponse { grant: None });
-        };
-        let retired = secret.retired_at.is_some_and(|at| at.0 <= self.clock.now());
-        if !same_digest(&secret.digest, &message.digest) || retired {
-            return Ok(wire::ResolveKeyResponse { grant: None });
-        }
-        Ok(wire::ResolveKeyResponse { grant: Some(messages::grant(key, plan, workspace_enabled)?) })
+        let found = self.store.key_by_public_id(&message.public_id).await?;
+        let found = found.filter(|it| same_digest(&it.secret.digest, &message.digest));
+        Ok(wire::ResolveKeyResponse { grant: found.map(messages::grant).transpose()? })
     }
 
     pub(crate) async fn resolve_service_key(

@@ -1,12 +1,14 @@
 //! Rows as the messages that answer with them.
 
-use tollgate_db::DbTime;
-use tollgate_kernel::{Fault, KeyId, PlanId, ServiceKeyId, WorkspaceId};
+use tollgate_db::{DbList, DbTime};
+use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, SecretId, ServiceKeyId, WorkspaceId};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
-    limits::in_force,
-    store::{KeyRecord, KeyRow, PlanRow, ServiceKeyRow, WorkspaceRow, limits_from_json},
+    limits::{Limit, in_force},
+    store::{
+        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, ServiceKeyRow, WorkspaceRow, limits_from_json,
+    },
 };
 
 pub(crate) fn workspace(row: WorkspaceRow, role: String) -> wire::Workspace {
@@ -49,25 +51,72 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
     })
 }
 
-pub(crate) fn grant(key: KeyRow, plan: PlanRow, workspace_enabled: bool) -> Result<wire::Grant, Fault> {
+pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
+    let ResolvedKey { secret, key, plan, workspace, consumer, role_scopes } = found;
     let limits = limits(&key, &plan)?;
     let environment = wire::Environment::from(key.environment()?);
-    let own_scopes = key.scopes.0;
+    let consumer_scopes = consumer.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|plan| &plan.scopes.0);
+    let scopes = scopes_in_force(&key, &role_scopes, &plan, consumer_scopes);
     Ok(wire::Grant {
         key_id: KeyId::from(key.id).to_string(),
         workspace_id: WorkspaceId::from(key.workspace_id).to_string(),
         environment: environment.into(),
         plan: plan.name,
-        scopes: if own_scopes.is_empty() { plan.scopes.0 } else { own_scopes },
+        scopes,
         limits,
         allowed_ips: key.allowed_ips.0,
         metadata_json: key.metadata.0.to_string(),
         expires_at: instant(key.expires_at),
         revoked_at: instant(key.revoked_at),
         enabled: key.enabled,
-        workspace_enabled,
+        workspace_enabled: workspace.enabled,
         created_by: key.created_by,
+        plan_id: PlanId::from(key.plan_id).to_string(),
+        not_before: instant(key.not_before),
+        consumer: consumer.map(consumer_grant).transpose()?,
+        workspace_limits: on_the_wire(limits_from_json(&workspace.limits)?),
+        secret: Some(wire::SecretGrant {
+            secret_id: SecretId::from(secret.id).to_string(),
+            retires_at: instant(secret.retired_at),
+            revoked_at: instant(secret.revoked_at),
+        }),
     })
+}
+
+/// The key's own scopes and those of its roles; if there are none: the plan's, or else those of its consumer's plan.
+fn scopes_in_force(
+    key: &KeyRow,
+    role_scopes: &[DbList],
+    plan: &PlanRow,
+    consumers: Option<&Vec<String>>,
+) -> Vec<String> {
+    let mut scopes = key.scopes.0.clone();
+    for scope in role_scopes.iter().flat_map(|list| &list.0) {
+        if !scopes.contains(scope) {
+            scopes.push(scope.clone());
+        }
+    }
+    // A role without scopes gives none: a key that has roles is not as open as its plan.
+    if scopes.is_empty() && key.roles.0.is_empty() {
+        let inherited = if plan.scopes.0.is_empty() { consumers } else { Some(&plan.scopes.0) };
+        return inherited.cloned().unwrap_or_default();
+    }
+    scopes
+}
+
+fn consumer_grant((consumer, plan): (ConsumerRow, Option<PlanRow>)) -> Result<wire::ConsumerGrant, Fault> {
+    let of_plan = plan.as_ref().map(|plan| limits_from_json(&plan.limits)).transpose()?;
+    let limits = in_force(of_plan.unwrap_or_default(), limits_from_json(&consumer.limits)?);
+    Ok(wire::ConsumerGrant {
+        consumer_id: ConsumerId::from(consumer.id).to_string(),
+        enabled: consumer.enabled,
+        limits: on_the_wire(limits),
+        plan_id: plan.map(|plan| PlanId::from(plan.id).to_string()).unwrap_or_default(),
+    })
+}
+
+fn on_the_wire(limits: Vec<Limit>) -> Vec<ratelimit::Limit> {
+    limits.into_iter().map(Into::into).collect()
 }
 
 pub(crate) fn service_key(row: ServiceKeyRow) -> wire::ServiceKey {
@@ -85,8 +134,7 @@ pub(crate) fn service_key(row: ServiceKeyRow) -> wire::ServiceKey {
 }
 
 fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> {
-    let limits = in_force(limits_from_json(&plan.limits)?, limits_from_json(&key.limits)?);
-    Ok(limits.into_iter().map(Into::into).collect())
+    Ok(on_the_wire(in_force(limits_from_json(&plan.limits)?, limits_from_json(&key.limits)?)))
 }
 
 fn instant(at: Option<DbTime>) -> Option<prost_types::Timestamp> {

@@ -1,5 +1,7 @@
 //! Workspaces: the personal one, made on first need; and what a caller is to a workspace.
 
+use serde_json::json;
+use tollgate_db::DbJson;
 use tollgate_kernel::{Fault, UserId, WorkspaceId};
 use tollgate_proto::keys as wire;
 use tollgate_verify::MemberRole;
@@ -98,6 +100,8 @@ impl KeysService {
             personal_owner: Some(owner.into()),
             enabled: true,
             created_at: now.into(),
+            limits: DbJson(json!([])),
+            policy: DbJson(json!({})),
         };
         let member = MemberRow {
             workspace_id: id.into(),

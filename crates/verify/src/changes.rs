@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use tollgate_kernel::{KeyId, ServiceKeyId, SessionId, UserId, WorkspaceId};
+use tollgate_kernel::{ConsumerId, KeyId, PlanId, ServiceKeyId, SessionId, UserId, WorkspaceId};
 
 /// How many subjects are remembered with their last change. Beyond that the oldest is dropped, and with it every record
 /// that was read before that change.
@@ -33,6 +33,10 @@ pub enum Subject {
     Key(KeyId),
     /// A workspace: all that it owns.
     Workspace(WorkspaceId),
+    /// A consumer: all its keys.
+    Consumer(ConsumerId),
+    /// A plan: all keys and consumers that have it.
+    Plan(PlanId),
     /// A service key.
     ServiceKey(ServiceKeyId),
     /// What a user is to a workspace.
@@ -47,12 +51,15 @@ pub enum Subject {
     Born,
 }
 
-/// As in the log and on the wire: `key_…`, `ws_…`, `svc_…`, `ses_…`, `usr_…`, `born`; a membership is both its ids, `ws_…/usr_…`.
+/// As in the log and on the wire: `key_…`, `ws_…`, `con_…`, `pln_…`, `svc_…`, `ses_…`, `usr_…`, `born`; a
+/// membership is both its ids, `ws_…/usr_…`.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(id) => id.fmt(f),
             Self::Workspace(id) => id.fmt(f),
+            Self::Consumer(id) => id.fmt(f),
+            Self::Plan(id) => id.fmt(f),
             Self::ServiceKey(id) => id.fmt(f),
             Self::Member(workspace, user) => write!(f, "{workspace}/{user}"),
             Self::Session(id) => id.fmt(f),
@@ -73,6 +80,8 @@ impl FromStr for Subject {
         let subject = match text.split('_').next() {
             Some("key") => text.parse().map(Self::Key).ok(),
             Some("ws") => text.parse().map(Self::Workspace).ok(),
+            Some("con") => text.parse().map(Self::Consumer).ok(),
+            Some("pln") => text.parse().map(Self::Plan).ok(),
             Some("svc") => text.parse().map(Self::ServiceKey).ok(),
             Some("ses") => text.parse().map(Self::Session).ok(),
             Some("usr") => text.parse().map(Self::User).ok(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
-use tollgate_kernel::{KeyId, ServiceKeyId, Timestamp, WorkspaceId};
+use tollgate_kernel::{ConsumerId, KeyId, PlanId, SecretId, ServiceKeyId, Timestamp, WorkspaceId};
 use tollgate_proto::ratelimit;
 
 use crate::{code::VerdictCode, words::words};
@@ -74,6 +74,40 @@ pub struct Grant {
     pub workspace_enabled: bool,
     /// The user or service key that made the key, as text.
     pub created_by: String,
+    /// The plan; absent only from roles of an older version.
+    pub plan_id: Option<PlanId>,
+    /// Until then the key does not pass.
+    pub not_before: Option<Timestamp>,
+    /// Whom the key was given to.
+    pub consumer: Option<ConsumerGrant>,
+    /// Shared by all keys of the workspace.
+    pub workspace_limits: Vec<ratelimit::Limit>,
+    /// The secret that was presented; absent only from roles of an older version.
+    pub secret: Option<SecretGrant>,
+}
+
+/// What a key has from its consumer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerGrant {
+    /// The consumer.
+    pub consumer_id: ConsumerId,
+    /// The consumer is not disabled.
+    pub enabled: bool,
+    /// Shared by all keys of the consumer.
+    pub limits: Vec<ratelimit::Limit>,
+    /// Its plan.
+    pub plan_id: Option<PlanId>,
+}
+
+/// One secret of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretGrant {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// A newer one has taken its place, and from then on it does not pass.
+    pub retires_at: Option<Timestamp>,
+    /// Set: it has been ended before its time.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// What a call asks of a key.
@@ -94,10 +128,15 @@ impl Grant {
     /// # Errors
     /// The verdict's code.
     pub fn admit(&self, demand: &Demand<'_>, now: Timestamp) -> Result<(), VerdictCode> {
+        let begun = self.not_before.is_none_or(|at| at <= now);
+        let consumer_enabled = self.consumer.as_ref().is_none_or(|it| it.enabled);
+        let revoked = self.revoked_at.or(self.secret.and_then(|it| it.revoked_at)).is_some();
+        let ends = [self.expires_at, self.secret.and_then(|it| it.retires_at)];
+        let ended = ends.into_iter().flatten().any(|at| at <= now);
         let checks = [
-            (self.enabled && self.workspace_enabled, VerdictCode::Disabled),
-            (self.revoked_at.is_none(), VerdictCode::Revoked),
-            (self.expires_at.is_none_or(|at| now < at), VerdictCode::Expired),
+            (self.workspace_enabled && consumer_enabled && self.enabled && begun, VerdictCode::Disabled),
+            (!revoked, VerdictCode::Revoked),
+            (!ended, VerdictCode::Expired),
             (demand.environment.is_none_or(|it| it == self.environment), VerdictCode::WrongEnvironment),
             (self.allows_from(demand.client_ip), VerdictCode::ForbiddenIp),
             (demand.scopes.iter().all(|it| self.scopes.contains(it)), VerdictCode::InsufficientScope),

@@ -36,7 +36,9 @@ pub use admission::{Accepts, Admission, Admitted, Identity};
 pub use changes::{Changes, Subject, UnknownSubject};
 pub use code::{Refusal, VerdictCode};
 pub use credential::Credential;
-pub use grant::{Demand, Environment, Grant, MemberRole, Permission, ServiceGrant};
+pub use grant::{
+    ConsumerGrant, Demand, Environment, Grant, MemberRole, Permission, SecretGrant, ServiceGrant,
+};
 pub use key::{KeyKind, NewKey, PresentedKey, mint, same_digest};
 pub use token::{AccessClaims, KeySet, TokenRefusal, TokenRules, access_token};
 pub use verifier::{LiveToken, Settings, Verifier, connect::Endpoints};

@@ -265,7 +265,12 @@ struct Member {
 
 impl Follows for Grant {
     fn subjects(&self) -> Vec<Subject> {
-        vec![Subject::Key(self.key_id), Subject::Workspace(self.workspace_id)]
+        let mut subjects = vec![Subject::Key(self.key_id), Subject::Workspace(self.workspace_id)];
+        let consumer = self.consumer.as_ref();
+        let plans = [self.plan_id, consumer.and_then(|it| it.plan_id)];
+        subjects.extend(plans.into_iter().flatten().map(Subject::Plan));
+        subjects.extend(consumer.map(|it| Subject::Consumer(it.consumer_id)));
+        subjects
     }
 
     fn bytes(&self) -> u64 {

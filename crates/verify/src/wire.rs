@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 use tollgate_kernel::{Fault, Id, IdKind, Timestamp};
 use tollgate_proto::{gate, keys, time};
 
-use crate::{Environment, Grant, ServiceGrant};
+use crate::{
+    Environment, Grant, ServiceGrant,
+    grant::{ConsumerGrant, SecretGrant},
+};
 
 impl TryFrom<keys::Grant> for Grant {
     type Error = Fault;
@@ -29,6 +32,36 @@ impl TryFrom<keys::Grant> for Grant {
             enabled: wire.enabled,
             workspace_enabled: wire.workspace_enabled,
             created_by: wire.created_by,
+            plan_id: optional_id(&wire.plan_id)?,
+            not_before: instant(wire.not_before)?,
+            consumer: wire.consumer.map(ConsumerGrant::try_from).transpose()?,
+            workspace_limits: wire.workspace_limits,
+            secret: wire.secret.map(SecretGrant::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<keys::ConsumerGrant> for ConsumerGrant {
+    type Error = Fault;
+
+    fn try_from(wire: keys::ConsumerGrant) -> Result<Self, Fault> {
+        Ok(Self {
+            consumer_id: id(&wire.consumer_id)?,
+            enabled: wire.enabled,
+            limits: wire.limits,
+            plan_id: optional_id(&wire.plan_id)?,
+        })
+    }
+}
+
+impl TryFrom<keys::SecretGrant> for SecretGrant {
+    type Error = Fault;
+
+    fn try_from(wire: keys::SecretGrant) -> Result<Self, Fault> {
+        Ok(Self {
+            secret_id: id(&wire.secret_id)?,
+            retires_at: instant(wire.retires_at)?,
+            revoked_at: instant(wire.revoked_at)?,
         })
     }
 }
@@ -82,6 +115,11 @@ impl From<Environment> for gate::Environment {
 
 pub(crate) fn id<K: IdKind>(text: &str) -> Result<Id<K>, Fault> {
     text.parse().map_err(Fault::internal)
+}
+
+/// Empty text is no id.
+fn optional_id<K: IdKind>(text: &str) -> Result<Option<Id<K>>, Fault> {
+    if text.is_empty() { Ok(None) } else { id(text).map(Some) }
 }
 
 pub(crate) fn instant(wire: Option<WireTime>) -> Result<Option<Timestamp>, Fault> {

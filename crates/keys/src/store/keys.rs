@@ -3,15 +3,18 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tollgate_changes::Effect;
-use tollgate_db::{DbId, DbTime, read_db};
+use tollgate_db::{DbId, DbList, DbTime, read_db};
 use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_verify::Environment;
 
 use super::{
     Change, Deed, Outcome, Store,
     change::change,
-    rows::{IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState},
-    schema::{idempotency, keys, last_used, plans, secrets, workspaces},
+    rows::{
+        ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
+        WorkspaceRow,
+    },
+    schema::{consumers, idempotency, keys, last_used, plans, roles, secrets, workspaces},
 };
 use crate::page::Page;
 
@@ -152,19 +155,50 @@ impl Store {
         Ok(effect)
     }
 
+    /// The key with this secret, and all that it has from others. Not one moment's view: what changes meanwhile is in the
+    /// log of changes, and a verifier throws away what it read across a change.
     pub(crate) async fn key_by_public_id(&self, public_id: &str) -> Result<Option<ResolvedKey>, Fault> {
-        Ok(read_db!(self.db, |c| secrets::table
-            .inner_join(keys::table.inner_join(plans::table).inner_join(workspaces::table))
-            .filter(secrets::public_id.eq(public_id))
-            .select((
-                SecretState::as_select(),
-                KeyRow::as_select(),
-                PlanRow::as_select(),
-                workspaces::enabled
-            ))
+        let found: Option<(SecretState, KeyRow, PlanRow, WorkspaceRow)> =
+            read_db!(self.db, |c| secrets::table
+                .inner_join(keys::table.inner_join(plans::table).inner_join(workspaces::table))
+                .filter(secrets::public_id.eq(public_id))
+                .select((
+                    SecretState::as_select(),
+                    KeyRow::as_select(),
+                    PlanRow::as_select(),
+                    WorkspaceRow::as_select()
+                ))
+                .first(c)
+                .await
+                .optional())?;
+        let Some((secret, key, plan, workspace)) = found else { return Ok(None) };
+        let consumer = match key.consumer_id {
+            Some(id) => self.consumer_with_plan(id).await?,
+            None => None,
+        };
+        let role_scopes =
+            if key.roles.0.is_empty() { Vec::new() } else { self.scopes_of_roles(&key).await? };
+        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, role_scopes }))
+    }
+
+    async fn consumer_with_plan(&self, id: DbId) -> Result<Option<(ConsumerRow, Option<PlanRow>)>, Fault> {
+        Ok(read_db!(self.db, |c| consumers::table
+            .left_join(plans::table)
+            .filter(consumers::id.eq(id))
+            .select((ConsumerRow::as_select(), Option::<PlanRow>::as_select()))
             .first(c)
             .await
             .optional())?)
+    }
+
+    async fn scopes_of_roles(&self, key: &KeyRow) -> Result<Vec<DbList>, Fault> {
+        Ok(read_db!(self.db, |c| roles::table
+            .filter(roles::workspace_id.eq(key.workspace_id))
+            .filter(roles::name.eq_any(&key.roles.0))
+            .order(roles::name)
+            .select(roles::scopes)
+            .load(c)
+            .await)?)
     }
 }
 

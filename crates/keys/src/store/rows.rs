@@ -6,7 +6,9 @@ use tollgate_db::{DbId, DbJson, DbList, DbTime};
 use tollgate_kernel::{Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
-use super::schema::{audit_events, idempotency, keys, members, plans, secrets, service_keys, workspaces};
+use super::schema::{
+    audit_events, consumers, idempotency, keys, members, plans, secrets, service_keys, workspaces,
+};
 use crate::limits::Limit;
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -17,6 +19,8 @@ pub(crate) struct WorkspaceRow {
     pub(crate) personal_owner: Option<DbId>,
     pub(crate) enabled: bool,
     pub(crate) created_at: DbTime,
+    pub(crate) limits: DbJson,
+    pub(crate) policy: DbJson,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -58,19 +62,51 @@ pub(crate) struct KeyRow {
     pub(crate) revoked_at: Option<DbTime>,
     pub(crate) created_by: String,
     pub(crate) created_at: DbTime,
+    pub(crate) consumer_id: Option<DbId>,
+    pub(crate) description: String,
+    pub(crate) roles: DbList,
+    pub(crate) not_before: Option<DbTime>,
+    pub(crate) disabled_at: Option<DbTime>,
 }
 
 /// A key, its plan, and when it was used last.
 pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<DbTime>);
 
-/// What resolving a key reads: of its secret, itself, its plan, and whether its workspace is enabled.
-pub(crate) type ResolvedKey = (SecretState, KeyRow, PlanRow, bool);
+/// What resolving a key reads.
+pub(crate) struct ResolvedKey {
+    pub(crate) secret: SecretState,
+    pub(crate) key: KeyRow,
+    pub(crate) plan: PlanRow,
+    pub(crate) workspace: WorkspaceRow,
+    /// With its plan, if it has one.
+    pub(crate) consumer: Option<(ConsumerRow, Option<PlanRow>)>,
+    /// The scopes of its roles.
+    pub(crate) role_scopes: Vec<DbList>,
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = consumers, check_for_backend(Pg, Sqlite))]
+pub(crate) struct ConsumerRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) name: String,
+    pub(crate) name_folded: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) plan_id: Option<DbId>,
+    pub(crate) limits: DbJson,
+    pub(crate) metadata: DbJson,
+    pub(crate) enabled: bool,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DbTime,
+}
 
 #[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = secrets, check_for_backend(Pg, Sqlite))]
 pub(crate) struct SecretState {
+    pub(crate) id: DbId,
     pub(crate) digest: Vec<u8>,
     pub(crate) retired_at: Option<DbTime>,
+    pub(crate) revoked_at: Option<DbTime>,
 }
 
 #[derive(Clone, Insertable)]
@@ -81,6 +117,7 @@ pub(crate) struct SecretRow {
     pub(crate) public_id: String,
     pub(crate) digest: Vec<u8>,
     pub(crate) created_at: DbTime,
+    pub(crate) start: String,
 }
 
 #[derive(Clone, Queryable, Selectable, Insertable)]

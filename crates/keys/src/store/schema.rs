@@ -4,7 +4,7 @@
 
 diesel::table! {
     use diesel::sql_types::{Bool, Nullable, Text};
-    use tollgate_db::sql_types::{Id, Time as Instant};
+    use tollgate_db::sql_types::{Id, Json, Time as Instant};
 
     workspaces (id) {
         id -> Id,
@@ -12,6 +12,8 @@ diesel::table! {
         personal_owner -> Nullable<Id>,
         enabled -> Bool,
         created_at -> Instant,
+        limits -> Json,
+        policy -> Json,
     }
 }
 
@@ -62,6 +64,43 @@ diesel::table! {
         revoked_at -> Nullable<Instant>,
         created_by -> Text,
         created_at -> Instant,
+        consumer_id -> Nullable<Id>,
+        description -> Text,
+        roles -> List,
+        not_before -> Nullable<Instant>,
+        disabled_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Json, Time as Instant};
+
+    consumers (id) {
+        id -> Id,
+        workspace_id -> Id,
+        name -> Text,
+        name_folded -> Text,
+        external_id -> Nullable<Text>,
+        plan_id -> Nullable<Id>,
+        limits -> Json,
+        metadata -> Json,
+        enabled -> Bool,
+        created_by -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+    use tollgate_db::sql_types::{Id, List, Time as Instant};
+
+    roles (id) {
+        id -> Id,
+        workspace_id -> Id,
+        name -> Text,
+        scopes -> List,
+        created_at -> Instant,
     }
 }
 
@@ -76,6 +115,8 @@ diesel::table! {
         digest -> Binary,
         created_at -> Instant,
         retired_at -> Nullable<Instant>,
+        start -> Text,
+        revoked_at -> Nullable<Instant>,
     }
 }
 
@@ -160,7 +201,11 @@ diesel::table! {
 diesel::joinable!(members -> workspaces (workspace_id));
 diesel::joinable!(keys -> workspaces (workspace_id));
 diesel::joinable!(keys -> plans (plan_id));
+diesel::joinable!(keys -> consumers (consumer_id));
+diesel::joinable!(consumers -> plans (plan_id));
 diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
 
-diesel::allow_tables_to_appear_in_same_query!(workspaces, members, plans, keys, secrets, last_used);
+diesel::allow_tables_to_appear_in_same_query!(
+    workspaces, members, plans, consumers, keys, secrets, last_used
+);

@@ -66,6 +66,8 @@ impl Fixture {
             personal_owner: Some(owner.into()),
             enabled: true,
             created_at: now.into(),
+            limits: json!([]).into(),
+            policy: json!({}).into(),
         };
         let member = MemberRow {
             workspace_id: self.workspace.into(),
@@ -114,6 +116,11 @@ impl Fixture {
             revoked_at: None,
             created_by: "usr_1".to_owned(),
             created_at: self.clock.now().into(),
+            consumer_id: None,
+            description: String::new(),
+            roles: Vec::new().into(),
+            not_before: None,
+            disabled_at: None,
         }
     }
 
@@ -125,6 +132,7 @@ impl Fixture {
             public_id: minted.public_id,
             digest: minted.digest.to_vec(),
             created_at: key.created_at,
+            start: minted.start,
         }
     }
 

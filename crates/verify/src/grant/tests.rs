@@ -27,7 +27,25 @@ fn grant() -> Grant {
         enabled: true,
         workspace_enabled: true,
         created_by: "usr_00000000000000000000000000".into(),
+        plan_id: None,
+        not_before: None,
+        consumer: Some(ConsumerGrant {
+            consumer_id: ConsumerId::from_uuid(Uuid::nil()),
+            enabled: true,
+            limits: vec![],
+            plan_id: None,
+        }),
+        workspace_limits: vec![],
+        secret: Some(SecretGrant {
+            secret_id: SecretId::from_uuid(Uuid::nil()),
+            retires_at: None,
+            revoked_at: None,
+        }),
     }
+}
+
+fn secret(grant: &mut Grant) -> &mut SecretGrant {
+    grant.secret.as_mut().expect("set above")
 }
 
 /// A call that brings everything that any key could ask for.
@@ -38,11 +56,15 @@ fn demand<'a>() -> Demand<'a> {
 type Flaw = (VerdictCode, fn(&mut Grant));
 
 /// In the order of the checks.
-const FLAWS: [Flaw; 7] = [
+const FLAWS: [Flaw; 11] = [
     (VerdictCode::Disabled, |grant| grant.workspace_enabled = false),
+    (VerdictCode::Disabled, |grant| grant.consumer.as_mut().expect("set above").enabled = false),
     (VerdictCode::Disabled, |grant| grant.enabled = false),
+    (VerdictCode::Disabled, |grant| grant.not_before = Some(now() + Duration::from_secs(1))),
     (VerdictCode::Revoked, |grant| grant.revoked_at = Some(now())),
+    (VerdictCode::Revoked, |grant| secret(grant).revoked_at = Some(now())),
     (VerdictCode::Expired, |grant| grant.expires_at = Some(now())),
+    (VerdictCode::Expired, |grant| secret(grant).retires_at = Some(now())),
     (VerdictCode::WrongEnvironment, |grant| grant.environment = Environment::Test),
     (VerdictCode::ForbiddenIp, |grant| grant.allowed_ips = vec!["192.0.2.0/24".parse().expect("a block")]),
     (VerdictCode::InsufficientScope, |grant| grant.scopes = vec!["write".into()]),

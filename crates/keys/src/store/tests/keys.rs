@@ -49,7 +49,7 @@ on_every_database! {
             assert!(fixture.store.key_by_public_id(unknown).await.expect("read").is_none(), "{unknown}");
         }
         let found = fixture.store.key_by_public_id("AbCdEfGhIjK1").await.expect("read").expect("there");
-        assert_eq!((found.0.digest, found.0.retired_at, found.3), (digest, None, true));
+        assert_eq!((found.secret.digest, found.secret.retired_at, found.workspace.enabled), (digest, None, true));
     }
 
     async fn lists_are_newest_first_and_paged(database: TestDatabase) {

@@ -1,0 +1,13 @@
+ALTER TABLE secrets DROP COLUMN revoked_at;
+ALTER TABLE secrets DROP COLUMN start;
+DROP INDEX keys_by_plan;
+DROP INDEX keys_by_consumer;
+ALTER TABLE keys DROP COLUMN disabled_at;
+ALTER TABLE keys DROP COLUMN not_before;
+ALTER TABLE keys DROP COLUMN roles;
+ALTER TABLE keys DROP COLUMN description;
+ALTER TABLE keys DROP COLUMN consumer_id;
+ALTER TABLE workspaces DROP COLUMN policy;
+ALTER TABLE workspaces DROP COLUMN limits;
+DROP TABLE roles;
+DROP TABLE consumers;
