@@ -14,6 +14,7 @@ mod input;
 mod keys;
 mod limits;
 mod page;
+mod patch;
 mod plans;
 mod resolve;
 mod retention;
