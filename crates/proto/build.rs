@@ -15,7 +15,7 @@ const FILES: [&str; 9] = [
 ];
 
 /// Messages that carry a secret or its digest: `src/redact.rs` writes their `Debug`, without the values.
-const SECRETS: [&str; 15] = [
+const SECRETS: [&str; 17] = [
     "envoy.config.core.v3.HeaderValue",
     "envoy.service.auth.v3.AttributeContext.HttpRequest",
     "tollgate.gate.v1.AuthorizeRequest",
@@ -31,6 +31,8 @@ const SECRETS: [&str; 15] = [
     "tollgate.keys.v1.CreateServiceKeyResponse",
     "tollgate.keys.v1.ResolveKeyRequest",
     "tollgate.keys.v1.ResolveServiceKeyRequest",
+    "tollgate.keys.v1.RotateKeyRequest",
+    "tollgate.keys.v1.RotateKeyResponse",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]

@@ -12,7 +12,8 @@ use tollgate_proto::{
     ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
 };
 use tollgate_verify::{
-    Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, TokenRefusal, VerdictCode, Verifier,
+    Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression, TokenRefusal, VerdictCode,
+    Verifier,
 };
 
 use crate::{door::Door, principal::Principal};
@@ -35,6 +36,8 @@ pub(crate) struct Gate {
 pub(crate) struct Question {
     /// All of these are required.
     pub(crate) scopes: Vec<String>,
+    /// Required too, if given.
+    pub(crate) expression: Option<ScopeExpression>,
     /// Units.
     pub(crate) cost: u32,
     /// Where the call comes from.
@@ -52,6 +55,7 @@ impl Default for Question {
     fn default() -> Self {
         Self {
             scopes: Vec::new(),
+            expression: None,
             cost: 1,
             client_ip: None,
             environment: None,
@@ -171,7 +175,12 @@ impl Gate {
 
 impl Question {
     fn demand(&self) -> Demand<'_> {
-        Demand { scopes: &self.scopes, client_ip: self.client_ip, environment: self.environment }
+        Demand {
+            scopes: &self.scopes,
+            expression: self.expression.as_ref(),
+            client_ip: self.client_ip,
+            environment: self.environment,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tollgate_proto::{
     time::to_wire,
 };
 use tollgate_verify::{
-    Environment, LiveToken, TokenRefusal, VerdictCode,
+    Environment, Grant, LiveToken, TokenRefusal, VerdictCode,
     credential::{Credential, Missing},
 };
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -95,6 +95,7 @@ impl GateService {
         let question = Question::try_from(Asked {
             environment,
             scopes: request.scopes,
+            scope_expression: request.scope_expression,
             cost: request.cost,
             client_ip: request.client_ip,
             dry_run: request.dry_run,
@@ -117,6 +118,7 @@ impl GateService {
             VerifyKeyRequest {
                 key: request.credential,
                 scopes: request.scopes,
+                scope_expression: request.scope_expression,
                 cost: request.cost,
                 client_ip: request.client_ip,
                 dry_run: request.dry_run,
@@ -154,6 +156,7 @@ impl From<KeyVerdict> for gate::Verdict {
             scopes: grant.map(|it| it.scopes.clone()).unwrap_or_default(),
             metadata_json: grant.map(|it| serde_json::Value::from(it.metadata.clone()).to_string()),
             expires_at: grant.and_then(|it| it.expires_at).map(to_wire),
+            retires_at: grant.and_then(Grant::retires_at).map(to_wire),
             plan: grant.map(|it| it.plan.clone()),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
             limits: count.map(|it| it.limits.into_iter().map(limit_state).collect()).unwrap_or_default(),

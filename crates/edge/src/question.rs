@@ -1,7 +1,7 @@
 //! A question about a key, as HTTP and gRPC ask it, checked. Pure.
 
 use tollgate_kernel::Fault;
-use tollgate_verify::Environment;
+use tollgate_verify::{Environment, ScopeExpression, ScopeSyntaxError};
 
 use crate::gate::Question;
 
@@ -14,6 +14,8 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) scopes: Vec<String>,
+    /// Empty: none.
+    pub(crate) scope_expression: String,
     /// Absent reads as 1.
     pub(crate) cost: Option<u32>,
     /// Empty: not known.
@@ -33,6 +35,16 @@ impl TryFrom<Asked> for Question {
         if let Some(place) = asked.scopes.iter().position(|it| !(1..=MAX_SCOPE_LENGTH).contains(&it.len())) {
             return Err(Fault::invalid(format!("/scopes/{place}"), "must have 1 to 100 characters"));
         }
+        if let Some(place) = asked.scopes.iter().position(|it| it.contains('*')) {
+            return Err(Fault::invalid(format!("/scopes/{place}"), "must not contain a wildcard"));
+        }
+        let expression =
+            match asked.scope_expression.as_str() {
+                "" => None,
+                text => Some(text.parse::<ScopeExpression>().map_err(|error: ScopeSyntaxError| {
+                    Fault::invalid("/scope_expression", error.to_string())
+                })?),
+            };
         if asked.cost.is_some_and(|cost| cost > MAX_COST) {
             return Err(Fault::invalid("/cost", "must be at most 1000000000"));
         }
@@ -45,6 +57,7 @@ impl TryFrom<Asked> for Question {
         };
         Ok(Self {
             scopes: asked.scopes,
+            expression,
             cost: asked.cost.unwrap_or(1),
             client_ip,
             environment: asked.environment,
@@ -72,6 +85,9 @@ mod tests {
             (Asked { scopes: vec!["a".into(), String::new()], ..asked() }, "/scopes/1"),
             (Asked { scopes: vec!["a".repeat(101)], ..asked() }, "/scopes/0"),
             (Asked { cost: Some(1_000_000_001), ..asked() }, "/cost"),
+            (Asked { scopes: vec!["a".into(), "a.*".into()], ..asked() }, "/scopes/1"),
+            (Asked { scope_expression: "a and".into(), ..asked() }, "/scope_expression"),
+            (Asked { scope_expression: " ".into(), ..asked() }, "/scope_expression"),
             (Asked { client_ip: "localhost".into(), ..asked() }, "/client_ip"),
             (Asked { request_id: "x".repeat(129), ..asked() }, "/request_id"),
         ] {
@@ -81,6 +97,7 @@ mod tests {
         let most = Asked {
             scopes: vec!["a".repeat(100); 64],
             cost: Some(1_000_000_000),
+            scope_expression: "a and (b or c)".into(),
             client_ip: "::1".into(),
             request_id: "é".repeat(128),
             ..asked()

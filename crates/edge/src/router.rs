@@ -24,7 +24,8 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, docs, gate, health, jwks, keys, me, plans, service_keys, usage, verify, whoami, workspaces,
+        auth, docs, gate, health, jwks, key_changes, key_secrets, keys, me, plans, policy, service_keys,
+        usage, verify, whoami, workspaces,
     },
 };
 
@@ -53,9 +54,13 @@ fn management() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(me::get_me))
         .routes(routes!(workspaces::list_workspaces))
+        .routes(routes!(policy::get_policy, policy::update_policy))
         .routes(routes!(plans::list_plans))
         .routes(routes!(keys::list_keys, keys::create_key))
-        .routes(routes!(keys::get_key, keys::revoke_key))
+        .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
+        .routes(routes!(key_secrets::rotate_key))
+        .routes(routes!(key_secrets::list_key_secrets))
+        .routes(routes!(key_secrets::revoke_key_secret))
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))

@@ -4,9 +4,11 @@
 //! |---|---|---|---|---|
 //! | read keys | yes | yes | `keys.read` | hidden |
 //! | create a key | yes | yes | `keys.write` | hidden |
+//! | change or rotate a key | yes | only one that it created | `keys.write` | hidden |
 //! | revoke a key | yes | only one that it created | `keys.write` | hidden |
 //! | read usage | yes | yes | `usage.read` | hidden |
 //! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
+//! | read and change the policy | yes | no | no | hidden |
 //! | read, create and revoke service keys | yes | no | no | hidden |
 //!
 //! *Hidden* answers "not found", so that nobody learns what exists in another's workspace. An operator may do everything
@@ -32,11 +34,16 @@ pub(crate) enum Action {
     ReadKeys,
     CreateKey,
     /// `own`: the caller created it.
+    ChangeKey {
+        own: bool,
+    },
+    /// As above.
     RevokeKey {
         own: bool,
     },
     ReadUsage,
     ReadPlans,
+    ManagePolicy,
     ManageServiceKeys,
 }
 
@@ -84,18 +91,18 @@ impl Standing {
 fn member_may(action: Action) -> bool {
     match action {
         Action::ReadKeys | Action::CreateKey | Action::ReadUsage | Action::ReadPlans => true,
-        Action::RevokeKey { own } => own,
-        Action::ManageServiceKeys => false,
+        Action::ChangeKey { own } | Action::RevokeKey { own } => own,
+        Action::ManagePolicy | Action::ManageServiceKeys => false,
     }
 }
 
 fn service_key_may(held: &[Permission], action: Action) -> bool {
     let sufficient: &[Permission] = match action {
         Action::ReadKeys => &[Permission::KeysRead],
-        Action::CreateKey | Action::RevokeKey { .. } => &[Permission::KeysWrite],
+        Action::CreateKey | Action::ChangeKey { .. } | Action::RevokeKey { .. } => &[Permission::KeysWrite],
         Action::ReadUsage => &[Permission::UsageRead],
         Action::ReadPlans => &[Permission::KeysRead, Permission::KeysWrite],
-        Action::ManageServiceKeys => &[],
+        Action::ManagePolicy | Action::ManageServiceKeys => &[],
     };
     sufficient.iter().any(|permission| held.contains(permission))
 }
@@ -109,7 +116,7 @@ pub(crate) fn forbidden() -> Fault {
 mod tests {
     use super::{Action::*, Permission::*, Ruling::*, *};
 
-    const ACTIONS: [Action; 7] = [
+    const ACTIONS: [Action; 10] = [
         ReadKeys,
         CreateKey,
         RevokeKey { own: true },
@@ -117,6 +124,9 @@ mod tests {
         ReadUsage,
         ReadPlans,
         ManageServiceKeys,
+        ChangeKey { own: true },
+        ChangeKey { own: false },
+        ManagePolicy,
     ];
 
     #[test]
@@ -124,17 +134,17 @@ mod tests {
         let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
         // One letter per action, in the order above: Allowed, Forbidden, Hidden.
         let table = [
-            (Standing::Operator, "AAAAAAA"),
-            (Standing::Member(MemberRole::Owner), "AAAAAAA"),
-            (Standing::Member(MemberRole::Admin), "AAAAAAA"),
-            (Standing::Member(MemberRole::Member), "AAAFAAF"),
-            (Standing::Stranger, "HHHHHHH"),
-            (service(&[]), "FFFFFFF"),
-            (service(&[KeysVerify]), "FFFFFFF"),
-            (service(&[KeysRead]), "AFFFFAF"),
-            (service(&[KeysWrite]), "FAAAFAF"),
-            (service(&[UsageRead]), "FFFFAFF"),
-            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAAAAAF"),
+            (Standing::Operator, "AAAAAAAAAA"),
+            (Standing::Member(MemberRole::Owner), "AAAAAAAAAA"),
+            (Standing::Member(MemberRole::Admin), "AAAAAAAAAA"),
+            (Standing::Member(MemberRole::Member), "AAAFAAFAFF"),
+            (Standing::Stranger, "HHHHHHHHHH"),
+            (service(&[]), "FFFFFFFFFF"),
+            (service(&[KeysVerify]), "FFFFFFFFFF"),
+            (service(&[KeysRead]), "AFFFFAFFFF"),
+            (service(&[KeysWrite]), "FAAAFAFAAF"),
+            (service(&[UsageRead]), "FFFFAFFFFF"),
+            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAAAAAFAAF"),
         ];
         for (standing, expected) in table {
             let rulings: String = ACTIONS

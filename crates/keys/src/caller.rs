@@ -15,11 +15,21 @@ pub(crate) struct Caller {
     pub(crate) ip: Option<IpAddr>,
 }
 
-/// A person, or a machine.
+/// A person, or a machine, or this role itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Principal {
-    User { id: UserId, operator: bool },
+    User {
+        id: UserId,
+        operator: bool,
+    },
     ServiceKey(ServiceKeyId),
+    /// What is done from time to time because a policy says so. Nobody who calls is this.
+    System,
+}
+
+impl Caller {
+    /// This role itself.
+    pub(crate) const SYSTEM: Self = Self { principal: Principal::System, session: None, ip: None };
 }
 
 impl TryFrom<Option<wire::Caller>> for Caller {
@@ -57,6 +67,7 @@ impl fmt::Display for Principal {
         match self {
             Self::User { id, .. } => id.fmt(f),
             Self::ServiceKey(id) => id.fmt(f),
+            Self::System => f.write_str("system"),
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub batch_retention_days: NonZeroU16,
     /// Hours within which a create with the same idempotency key is a retry.
     pub idempotency_hours: NonZeroU16,
+    /// Seconds between two runs of the job that does what the workspaces' policies ask for.
+    pub policy_interval_seconds: NonZeroU32,
     /// Seconds between two runs of the job that deletes what is older.
     pub retention_interval_seconds: NonZeroU32,
 }
@@ -42,6 +44,7 @@ impl Default for Config {
             audit_retention_days: const { u16(365) },
             batch_retention_days: const { u16(7) },
             idempotency_hours: const { u16(24) },
+            policy_interval_seconds: const { u32(60) },
             retention_interval_seconds: const { u32(600) },
         }
     }
@@ -54,6 +57,10 @@ impl Config {
 
     pub(crate) fn retention_interval(&self) -> Duration {
         Duration::from_secs(self.retention_interval_seconds.get().into())
+    }
+
+    pub(crate) fn policy_interval(&self) -> Duration {
+        Duration::from_secs(self.policy_interval_seconds.get().into())
     }
 
     pub(crate) fn idempotency(&self) -> TimeDelta {

@@ -11,12 +11,14 @@ use prost_types::Timestamp as WireTime;
 use serde_json::{Map, Value};
 use tollgate_kernel::{Fault, Id, IdKind, Timestamp, Violation};
 use tollgate_proto::{keys as wire, time};
-use tollgate_verify::{Environment, Permission};
+use tollgate_verify::{Environment, Permission, scope};
 
 const NAME_CHARACTERS: usize = 100;
+const DESCRIPTION_CHARACTERS: usize = 500;
 const QUERY_CHARACTERS: usize = 100;
 const SCOPES: usize = 64;
-const SCOPE_CHARACTERS: usize = 100;
+const ROLES: usize = 16;
+const ROLE_CHARACTERS: usize = 100;
 const ALLOWED_IPS: usize = 32;
 const METADATA_BYTES: usize = 4096;
 const METADATA_DEPTH: usize = 8;
@@ -57,6 +59,15 @@ pub(crate) fn id<K: IdKind>(text: &str, pointer: &'static str, problems: &mut Pr
     if text.is_empty() {
         return None;
     }
+    text.parse().map_err(|error: tollgate_kernel::IdError| problems.add(pointer, error.to_string())).ok()
+}
+
+/// An id in a body that is not a way to say "none".
+pub(crate) fn needed_id<K: IdKind>(
+    text: &str,
+    pointer: &'static str,
+    problems: &mut Problems,
+) -> Option<Id<K>> {
     text.parse().map_err(|error: tollgate_kernel::IdError| problems.add(pointer, error.to_string())).ok()
 }
 
@@ -105,21 +116,45 @@ pub(crate) fn known_environment(number: i32, problems: &mut Problems) -> Option<
     }
 }
 
-/// Scopes, each once, in their order.
+/// What a key or service key is for, in words; may be empty.
+pub(crate) fn description(text: &str, problems: &mut Problems) -> String {
+    if text.chars().nth(DESCRIPTION_CHARACTERS).is_some() {
+        problems.add("/description", format!("must have at most {DESCRIPTION_CHARACTERS} characters"));
+    }
+    if text.chars().any(|letter| letter.is_control() && letter != '\n') {
+        problems.add("/description", "must not contain control characters other than line feeds");
+    }
+    text.to_owned()
+}
+
+/// Scopes that a key or service key may hold, each once, in their order.
 pub(crate) fn scopes(texts: &[String], problems: &mut Problems) -> Vec<String> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.:-".contains(&b);
+    let rule = || {
+        let most = scope::SCOPE_CHARACTERS;
+        format!("must have 1 to {most} of the characters a-z 0-9 _ . : -, or end with the whole segment *")
+    };
     let mut scopes: Vec<String> = Vec::new();
     for (place, text) in problems.at_most(texts, SCOPES, "/scopes").iter().enumerate() {
-        if !(1..=SCOPE_CHARACTERS).contains(&text.len()) || !text.bytes().all(allowed) {
-            problems.add(
-                format!("/scopes/{place}"),
-                format!("must have 1 to {SCOPE_CHARACTERS} of the characters a-z 0-9 _ . : -"),
-            );
+        if !scope::is_grantable(text) {
+            problems.add(format!("/scopes/{place}"), rule());
         } else if !scopes.contains(text) {
             scopes.push(text.clone());
         }
     }
     scopes
+}
+
+/// Names of roles, each once, in their order. Whether there are such roles is for the store.
+pub(crate) fn role_names(texts: &[String], problems: &mut Problems) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (place, text) in problems.at_most(texts, ROLES, "/roles").iter().enumerate() {
+        if text.is_empty() || text.len() > ROLE_CHARACTERS || text.contains('\0') {
+            problems.add(format!("/roles/{place}"), "there is no such role in the workspace");
+        } else if !names.contains(text) {
+            names.push(text.clone());
+        }
+    }
+    names
 }
 
 /// Networks in their canonical form: an address is a network of one, host bits are zero, IPv4-mapped IPv6 is IPv4.
@@ -230,6 +265,33 @@ pub(crate) fn expiry(
             problems.add("/expires_in_days", "must not be given together with `expires_at`");
             None
         }
+    }
+}
+
+/// When a key is to end that is there already: in the past, it has ended.
+pub(crate) fn end(at: WireTime, now: Timestamp, problems: &mut Problems) -> Option<Timestamp> {
+    let at = instant(Some(at), "/expires_at", problems)?;
+    if at > now + TimeDelta::days(LIFETIME_DAYS.into()) {
+        problems.add("/expires_at", format!("must be within {LIFETIME_DAYS} days from now"));
+    }
+    Some(at)
+}
+
+/// When a key begins to pass; absent: at once.
+pub(crate) fn beginning(at: Option<WireTime>, now: Timestamp, problems: &mut Problems) -> Option<Timestamp> {
+    let at = instant(Some(at?), "/not_before", problems)?;
+    if at > now + TimeDelta::days(LIFETIME_DAYS.into()) {
+        problems.add("/not_before", format!("must be within {LIFETIME_DAYS} days from now"));
+    }
+    Some(at)
+}
+
+/// A key begins before it ends.
+pub(crate) fn in_order(begins: Option<Timestamp>, ends: Option<Timestamp>, problems: &mut Problems) {
+    if let (Some(begins), Some(ends)) = (begins, ends)
+        && begins >= ends
+    {
+        problems.add("/not_before", "must be before `expires_at`");
     }
 }
 

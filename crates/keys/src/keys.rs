@@ -4,7 +4,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message;
 use serde_json::Value;
 use tollgate_changes::Cut;
-use tollgate_kernel::{Code, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId};
+use tollgate_kernel::{
+    Code, ConsumerId, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId,
+};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{Environment, KeyKind, NewKey, Subject, mint};
 
@@ -16,7 +18,7 @@ use crate::{
     limits::{self, Limit},
     page::Page,
     store::{
-        Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, SecretRow,
+        Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, PlanRow, SecretRow,
         limits_to_json,
     },
     wire as messages,
@@ -26,11 +28,15 @@ use crate::{
 struct Order {
     workspace: Option<WorkspaceId>,
     name: String,
+    description: String,
     environment: Environment,
     plan: Option<PlanId>,
+    consumer: Option<ConsumerId>,
     scopes: Vec<String>,
+    roles: Vec<String>,
     limits: Vec<Limit>,
     expires_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
     allowed_ips: Vec<String>,
     metadata: Value,
     idempotency_key: Option<String>,
@@ -43,15 +49,20 @@ impl Order {
         let order = Self {
             workspace: input::id(&message.workspace_id, "/workspace_id", it),
             name: input::name(&message.name, it),
+            description: input::description(&message.description, it),
             environment: input::environment(message.environment, it),
             plan: input::id(&message.plan_id, "/plan_id", it),
+            consumer: input::id(&message.consumer_id, "/consumer_id", it),
             scopes: input::scopes(&message.scopes, it),
+            roles: input::role_names(&message.roles, it),
             limits: limits::parse(&message.limits, it),
             expires_at: input::expiry(message.expires_at, message.expires_in_days, now, it),
+            not_before: input::beginning(message.not_before, now, it),
             allowed_ips: input::allowed_ips(&message.allowed_ips, it),
             metadata: input::metadata(&message.metadata_json, it),
             idempotency_key: input::idempotency_key(&message.idempotency_key, it),
         };
+        input::in_order(order.not_before, order.expires_at, it);
         problems.check()?;
         Ok(order)
     }
@@ -82,11 +93,13 @@ impl Order {
             revoked_at: None,
             created_by: caller.principal.to_string(),
             created_at: now.into(),
-            consumer_id: None,
-            description: String::new(),
-            roles: Vec::new().into(),
-            not_before: None,
+            consumer_id: self.consumer.map(Into::into),
+            description: self.description,
+            roles: self.roles.into(),
+            not_before: self.not_before.map(Into::into),
             disabled_at: None,
+            revision: 0,
+            enabled_at: None,
         }
     }
 }
@@ -101,7 +114,9 @@ impl KeysService {
         let order = Order::parse(&message, now)?;
         let (workspace, standing) = self.workspace_of(&caller, order.workspace).await?;
         standing.require(Action::CreateKey, "workspace")?;
-        let plan = self.plan_for(workspace, order.plan).await?.id.typed();
+        let plan = self.plan_for(workspace, order.plan).await?;
+        self.check_order(&order, workspace, &plan, &caller, &standing, now).await?;
+        let plan = plan.id.typed();
 
         let id = KeyId::new(&*self.clock, &*self.entropy);
         let minted = mint(kind(order.environment), &*self.entropy);
@@ -113,6 +128,7 @@ impl KeysService {
             digest: minted.digest.to_vec(),
             created_at: now.into(),
             start: minted.start.clone(),
+            replaces: None,
         };
         let row = order.into_row(id, workspace, plan, &minted, &caller, now);
         let deed = Deed { caller: &caller, workspace, action: "key.create", target: id.to_string(), at: now };
@@ -124,6 +140,63 @@ impl KeysService {
                 "Another request was made with the same idempotency key within the last day.",
             )),
         }
+    }
+
+    /// Refuses what the workspace does not have or allow, and what the caller may not give.
+    async fn check_order(
+        &self,
+        order: &Order,
+        workspace: WorkspaceId,
+        plan: &PlanRow,
+        caller: &Caller,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let policy = self.policy(workspace).await?;
+        let mut problems = Problems::default();
+        policy.check_expiry(order.expires_at, now, &mut problems);
+        policy.check_description(&order.description, &mut problems);
+        problems.check()?;
+        if let Some(consumer) = order.consumer {
+            self.check_consumer(workspace, consumer).await?;
+        }
+        self.check_roles(workspace, &order.roles).await?;
+        let of_roles = self.scopes_of_roles(workspace, &order.roles).await?;
+        let ceiling = self.ceiling(caller, standing).await?;
+        ceiling.check(order.scopes.iter().chain(&of_roles), &plan.scopes.0, &[])
+    }
+
+    pub(crate) async fn check_consumer(&self, workspace: WorkspaceId, id: ConsumerId) -> Result<(), Fault> {
+        if self.store.has_consumer(workspace, id).await? {
+            return Ok(());
+        }
+        Err(Fault::invalid("/consumer_id", "there is no such consumer in the workspace"))
+    }
+
+    pub(crate) async fn check_roles(&self, workspace: WorkspaceId, names: &[String]) -> Result<(), Fault> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let there = self.store.roles_named(workspace, names).await?;
+        let mut problems = Problems::default();
+        let missing = |name: &String| there.iter().all(|(known, _)| known != name);
+        for (place, _) in names.iter().enumerate().filter(|(_, name)| missing(name)) {
+            problems.add(format!("/roles/{place}"), "there is no such role in the workspace");
+        }
+        problems.check()
+    }
+
+    /// Of all of them together.
+    pub(crate) async fn scopes_of_roles(
+        &self,
+        workspace: WorkspaceId,
+        names: &[String],
+    ) -> Result<Vec<String>, Fault> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let roles = self.store.roles_named(workspace, names).await?;
+        Ok(roles.into_iter().flat_map(|(_, scopes)| scopes.0).collect())
     }
 
     async fn created(&self, id: KeyId, secret: String) -> Result<wire::CreateKeyResponse, Fault> {
@@ -149,6 +222,7 @@ impl KeysService {
             request_hash: digest(&SHA256, &message.encode_to_vec()).as_ref().to_vec(),
             key_id: key.into(),
             expires_at: (now + self.config.idempotency()).into(),
+            secret_id: None,
         }
     }
 
@@ -212,7 +286,7 @@ impl KeysService {
     }
 }
 
-fn kind(environment: Environment) -> KeyKind {
+pub(crate) fn kind(environment: Environment) -> KeyKind {
     match environment {
         Environment::Live => KeyKind::Live,
         Environment::Test => KeyKind::Test,

@@ -8,6 +8,8 @@
 
 mod access;
 mod caller;
+mod ceiling;
+mod change_key;
 mod config;
 mod drain;
 mod input;
@@ -16,11 +18,14 @@ mod limits;
 mod page;
 mod patch;
 mod plans;
+mod policy;
 mod resolve;
 mod retention;
+mod rotate;
 pub mod service;
 mod service_keys;
 mod store;
+mod tend;
 mod usage;
 mod wire;
 mod workspaces;

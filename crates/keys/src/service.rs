@@ -41,10 +41,11 @@ impl KeysService {
         self.store.ping().await
     }
 
-    /// Does what is to be done from time to time: drains tallies into usage, and forgets what is old. Returns after
+    /// Does what is to be done from time to time: drains tallies into usage, forgets what is old, and does what
+    /// policies ask for. Returns after
     /// `stop` is cancelled and the tallies were drained once more.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop));
+        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop), self.keep_tending(&stop));
     }
 }
 
@@ -87,6 +88,15 @@ rpcs! {
     get_key(GetKeyRequest) -> GetKeyResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
     revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    // change_key.rs
+    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
+    // rotate.rs
+    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
+    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
+    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
+    // policy.rs
+    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
+    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
     // usage.rs
     get_usage(GetUsageRequest) -> GetUsageResponse;
     // service_keys.rs

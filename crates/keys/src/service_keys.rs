@@ -26,6 +26,7 @@ impl KeysService {
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let name = input::name(&message.name, &mut problems);
         let permissions = input::permissions(&message.permissions, &mut problems);
+        let scopes = input::scopes(&message.scopes, &mut problems);
         let expires_at = input::expiry(message.expires_at, 0, now, &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
@@ -48,6 +49,7 @@ impl KeysService {
             revoked_at: None,
             created_by: caller.principal.to_string(),
             created_at: now.into(),
+            scopes: scopes.into(),
         };
         let deed = Deed {
             caller: &caller,

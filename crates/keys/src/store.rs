@@ -5,6 +5,9 @@
 
 pub(crate) mod change;
 mod keys;
+mod lives;
+pub(crate) mod once;
+mod policies;
 mod retention;
 mod rows;
 pub(crate) mod schema;
@@ -23,6 +26,7 @@ use tollgate_kernel::{Clock, Entropy, Fault};
 
 pub(crate) use change::{Change, Deed, Outcome};
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
+pub(crate) use lives::{Changed, Rotated, Rotation};
 pub(crate) use retention::Aged;
 pub(crate) use rows::*;
 pub(crate) use usage::{Calls, Step, UsageRow};

@@ -48,6 +48,11 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
         last_used_at: instant(last_used),
         created_by: key.created_by,
         created_at: Some(to_wire(key.created_at.0)),
+        description: key.description,
+        not_before: instant(key.not_before),
+        consumer_id: key.consumer_id.map(|id| ConsumerId::from(id).to_string()).unwrap_or_default(),
+        roles: key.roles.0,
+        disabled_at: instant(key.disabled_at),
     })
 }
 
@@ -130,6 +135,7 @@ pub(crate) fn service_key(row: ServiceKeyRow) -> wire::ServiceKey {
         revoked_at: instant(row.revoked_at),
         created_by: row.created_by,
         created_at: Some(to_wire(row.created_at.0)),
+        scopes: row.scopes.0,
     }
 }
 
@@ -137,6 +143,6 @@ fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> 
     Ok(on_the_wire(in_force(limits_from_json(&plan.limits)?, limits_from_json(&key.limits)?)))
 }
 
-fn instant(at: Option<DbTime>) -> Option<prost_types::Timestamp> {
+pub(crate) fn instant(at: Option<DbTime>) -> Option<prost_types::Timestamp> {
     at.map(|at| to_wire(at.0))
 }

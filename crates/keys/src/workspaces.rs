@@ -67,6 +67,7 @@ impl KeysService {
             Principal::ServiceKey(id) => {
                 self.store.service_key_by_id(id).await?.ok_or_else(nobody)?.workspace_id.typed()
             }
+            Principal::System => return Err(nobody()),
         };
         Ok((id, self.standing(caller, id).await?))
     }
@@ -85,6 +86,7 @@ impl KeysService {
                 let here = key.workspace_id.typed() == workspace;
                 if here { Ok(Standing::ServiceKey(key.permissions()?)) } else { Ok(Standing::Stranger) }
             }
+            Principal::System => Err(nobody()),
         }
     }
 

@@ -36,6 +36,8 @@ redacted! {
     // Headers of a client's request: its credential is among them.
     attribute_context::HttpRequest {}
     core::HeaderValue { key }
+    keys::RotateKeyRequest { caller, key_id, grace_seconds, no_wait }
+    keys::RotateKeyResponse { key_id, start, secret_id, previous }
 }
 
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod tests {
         let headers = [("authorization".to_owned(), "hunter2".to_owned())].into();
         let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
-        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}{header:?}{asked:?}").contains("hunter2"));
+        let rotated = keys::RotateKeyResponse { secret: "hunter2".into(), ..Default::default() };
+        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}").contains("hunter2"));
     }
 }

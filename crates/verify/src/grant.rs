@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 use tollgate_kernel::{ConsumerId, KeyId, PlanId, SecretId, ServiceKeyId, Timestamp, WorkspaceId};
 use tollgate_proto::ratelimit;
 
-use crate::{code::VerdictCode, words::words};
+use crate::{
+    code::VerdictCode,
+    scope::{ScopeExpression, grants},
+    words::words,
+};
 
 words! {
     /// Where a key may be used.
@@ -115,6 +119,8 @@ pub struct SecretGrant {
 pub struct Demand<'a> {
     /// All of these are needed.
     pub scopes: &'a [String],
+    /// Needed too, if given.
+    pub expression: Option<&'a ScopeExpression>,
     /// Where the call comes from, if that is known.
     pub client_ip: Option<IpAddr>,
     /// Needed, if given.
@@ -139,9 +145,24 @@ impl Grant {
             (!ended, VerdictCode::Expired),
             (demand.environment.is_none_or(|it| it == self.environment), VerdictCode::WrongEnvironment),
             (self.allows_from(demand.client_ip), VerdictCode::ForbiddenIp),
-            (demand.scopes.iter().all(|it| self.scopes.contains(it)), VerdictCode::InsufficientScope),
+            (self.meets(demand), VerdictCode::InsufficientScope),
         ];
         checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, code)| Err(code))
+    }
+
+    /// When the secret that was presented retires, because a newer one has taken its place; `None`: it is the latest.
+    pub fn retires_at(&self) -> Option<Timestamp> {
+        self.secret.and_then(|secret| secret.retires_at)
+    }
+
+    /// Whether the key has this scope, by itself or by a wildcard.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| grants(held, scope))
+    }
+
+    fn meets(&self, demand: &Demand<'_>) -> bool {
+        demand.scopes.iter().all(|scope| self.has_scope(scope))
+            && demand.expression.is_none_or(|it| it.is_met_by(&self.scopes))
     }
 
     /// An unknown address is in no network; an IPv4-mapped IPv6 address is the IPv4 address (RFC 4291 §2.5.5.2).

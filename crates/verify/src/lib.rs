@@ -3,6 +3,7 @@
 //! - [`credential`]: the one credential that a request presents.
 //! - [`key`]: how a key is written, made and parsed; garbage is refused here, without I/O.
 //! - [`grant`]: what a key entitles to, and whether it does so now, as a pure function.
+//! - [`scope`]: what the scopes of a key grant, and what a call may require of them.
 //! - [`token`]: the one function that verifies access tokens.
 //! - [`verifier`]: resolves credentials through the roles, behind caches that follow [`changes`].
 //!
@@ -19,6 +20,7 @@ pub mod grant;
 pub mod key;
 #[cfg(feature = "tower")]
 pub mod require;
+pub mod scope;
 pub mod token;
 pub mod verifier;
 pub mod watch;
@@ -40,6 +42,7 @@ pub use grant::{
     ConsumerGrant, Demand, Environment, Grant, MemberRole, Permission, SecretGrant, ServiceGrant,
 };
 pub use key::{KeyKind, NewKey, PresentedKey, mint, same_digest};
+pub use scope::{ScopeExpression, ScopeSyntaxError};
 pub use token::{AccessClaims, KeySet, TokenRefusal, TokenRules, access_token};
 pub use verifier::{LiveToken, Settings, Verifier, connect::Endpoints};
 pub use words::UnknownWord;

@@ -17,7 +17,9 @@ use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tower::{Layer, Service};
 
 use self::answer::Refused;
-use crate::{Accepts, Admission, Credential, Demand, Environment, Identity, credential::API_KEY};
+use crate::{
+    Accepts, Admission, Credential, Demand, Environment, Identity, ScopeExpression, credential::API_KEY,
+};
 
 mod answer;
 
@@ -32,6 +34,7 @@ pub struct Require {
     admission: Admission,
     accepts: Accepts,
     scopes: Arc<[String]>,
+    expression: Option<Arc<ScopeExpression>>,
     environment: Option<Environment>,
 }
 
@@ -58,10 +61,16 @@ impl Require {
         Self::of(admission, Accepts::Either)
     }
 
-    /// A key must have all of these scopes. An access token has none, and needs none.
+    /// A key must have all of these scopes; none of them is a wildcard. An access token has none, and needs none.
     #[must_use]
     pub fn scopes<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
         Self { scopes: scopes.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// A key's scopes must meet this too: `"orders.read and (reports.read or admin)".parse()?`.
+    #[must_use]
+    pub fn scope_expression(self, expression: ScopeExpression) -> Self {
+        Self { expression: Some(Arc::new(expression)), ..self }
     }
 
     /// A key must be of this environment.
@@ -71,12 +80,13 @@ impl Require {
     }
 
     fn of(admission: Admission, accepts: Accepts) -> Self {
-        Self { admission, accepts, scopes: Arc::default(), environment: None }
+        Self { admission, accepts, scopes: Arc::default(), expression: None, environment: None }
     }
 
     async fn identify(&self, credential: &Credential, from: Option<ClientIp>) -> Result<Identity, Refused> {
         let demand = Demand {
             scopes: &self.scopes,
+            expression: self.expression.as_deref(),
             client_ip: from.map(|ClientIp(ip)| ip),
             environment: self.environment,
         };

@@ -23,7 +23,8 @@ use crate::{
         title = "Tollgate",
         description = "The login desk, the key cabinet and the turnstile in front of an API: users and sessions, API keys, \
             and the answer to \"may this call pass\".\n\n\
-            Fields that have no value are left out of answers; `null` in a request reads as left out. Times are RFC 3339, UTC. \
+            Fields that have no value are left out of answers; `null` in a request reads as left out, but in a PATCH it takes the \
+            value away. Times are RFC 3339, UTC. \
             Unknown fields and unknown query parameters are refused. Every refusal is a problem of RFC 9457.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),

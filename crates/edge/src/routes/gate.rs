@@ -1,6 +1,7 @@
 //! Forward authentication: a gateway asks before it lets a request through to somebody's API.
 
 use axum::extract::State;
+use chrono::SecondsFormat;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use tollgate_kernel::Fault;
@@ -17,6 +18,7 @@ static USER_ID: HeaderName = HeaderName::from_static("x-tollgate-user-id");
 static KEY_ID: HeaderName = HeaderName::from_static("x-tollgate-key-id");
 static WORKSPACE_ID: HeaderName = HeaderName::from_static("x-tollgate-workspace-id");
 static SCOPES: HeaderName = HeaderName::from_static("x-tollgate-scopes");
+static KEY_RETIRES_AT: HeaderName = HeaderName::from_static("x-tollgate-key-retires-at");
 static PLAN: HeaderName = HeaderName::from_static("x-tollgate-plan");
 static STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
 
@@ -57,6 +59,7 @@ pub(crate) enum StatusStyle {
             ("X-Tollgate-Key-Id" = String, description = "The key."),
             ("X-Tollgate-Workspace-Id" = String, description = "The workspace that owns the key."),
             ("X-Tollgate-Scopes" = String, description = "What the key may do, separated by spaces."),
+            ("X-Tollgate-Key-Retires-At" = String, description = "An old secret of the key was presented: until then it passes (RFC 3339)."),
             ("X-Tollgate-Plan" = String, description = "The name of the key's plan."),
         )),
         (status = 403, description = "The key may not make this call; or, for nginx, see `X-Tollgate-Status`."),
@@ -89,6 +92,9 @@ pub(crate) fn who(subject: &Subject, mut headers: HeaderMap) -> Result<HeaderMap
             headers.insert(&WORKSPACE_ID, value(&grant.workspace_id.to_string())?);
             headers.insert(&SCOPES, value(&grant.scopes.join(" "))?);
             headers.insert(&PLAN, value(&grant.plan)?);
+            if let Some(at) = grant.retires_at() {
+                headers.insert(&KEY_RETIRES_AT, value(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))?);
+            }
         }
     }
     Ok(headers)

@@ -35,14 +35,25 @@ pub(crate) struct NewKey {
     /// For people.
     #[schema(min_length = 1, max_length = 100, example = "CI of the web shop")]
     name: String,
+    /// What it is for, in words.
+    #[schema(max_length = 500, example = "Reads orders for the nightly report")]
+    description: Option<String>,
     /// What it is for; `live` if it is not given.
     environment: Option<Environment>,
     /// The plan whose limits and scopes it has; `basic` if it is not given.
     #[schema(example = "pln_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     plan_id: Option<String>,
-    /// What it may do; the plan's scopes if none are given. Of `a-z 0-9 _ . : -`, at most 100 characters each.
+    /// Whom it is given to.
+    #[schema(example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    consumer_id: Option<String>,
+    /// What it may do; the plan's scopes if none are given. Of `a-z 0-9 _ . : -`, at most 100 characters each. A whole last segment
+    /// may be `*`: `orders.*` grants `orders.read` and `orders.items.read`, and `*` grants all. A caller who is neither owner
+    /// nor admin may give what the plan has; a service key also what it was given to give.
     #[schema(max_items = 64, example = json!(["orders.read"]))]
     scopes: Option<Vec<String>>,
+    /// Names of roles of the workspace, whose scopes it has too.
+    #[schema(max_items = 16, example = json!(["reader"]))]
+    roles: Option<Vec<String>>,
     /// Limits of its own, beside the plan's.
     #[schema(max_items = 8)]
     limits: Option<Vec<Limit>>,
@@ -51,6 +62,8 @@ pub(crate) struct NewKey {
     /// The same, in days from now. Not together with `expires_at`.
     #[schema(minimum = 1, maximum = 36_500, example = 90)]
     expires_in_days: Option<u32>,
+    /// Until then it does not pass. Before it ends, if it does.
+    not_before: Option<DateTime<Utc>>,
     /// Networks (CIDR) or addresses that it may be used from; from anywhere if none are given.
     #[schema(max_items = 32, example = json!(["203.0.113.0/24"]))]
     allowed_ips: Option<Vec<String>>,
@@ -74,6 +87,9 @@ pub(crate) struct Key {
     /// For people.
     #[schema(example = "CI of the web shop")]
     name: String,
+    /// What it is for, in words; may be empty.
+    #[schema(example = "Reads orders for the nightly report")]
+    description: String,
     /// What it is for.
     environment: Environment,
     /// The plan whose limits and scopes it has.
@@ -84,6 +100,12 @@ pub(crate) struct Key {
     start: String,
     /// Its own scopes; if it has none, the plan's are in force.
     scopes: Vec<String>,
+    /// Names of roles of the workspace, whose scopes it has too.
+    roles: Vec<String>,
+    /// Whom it was given to. Left out: nobody in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    consumer_id: Option<String>,
     /// In force: the plan's limits, each replaced by the key's own of the same name.
     limits: Vec<Limit>,
     /// Where it may be used from; empty: anywhere.
@@ -93,6 +115,14 @@ pub(crate) struct Key {
     metadata: Map<String, Value>,
     /// Whether it is switched on.
     enabled: bool,
+    /// When it was switched off. Left out: it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    disabled_at: Option<DateTime<Utc>>,
+    /// Until then it does not pass. Left out: it always did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    not_before: Option<DateTime<Utc>>,
     /// When it ends by itself. Left out: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -190,6 +220,10 @@ pub(crate) async fn create_key(
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
         name: body.name,
+        description: body.description.unwrap_or_default(),
+        consumer_id: body.consumer_id.unwrap_or_default(),
+        roles: body.roles.unwrap_or_default(),
+        not_before: optional_wire(body.not_before),
         environment: body.environment.map(keys::Environment::from).unwrap_or_default().into(),
         plan_id: body.plan_id.unwrap_or_default(),
         scopes: body.scopes.unwrap_or_default(),
@@ -303,9 +337,14 @@ impl TryFrom<keys::Key> for Key {
             revoked_at: optional_instant(key.revoked_at)?,
             last_used_at: optional_instant(key.last_used_at)?,
             created_at: instant(key.created_at, "created_at")?,
+            not_before: optional_instant(key.not_before)?,
+            disabled_at: optional_instant(key.disabled_at)?,
             id: key.id,
             workspace_id: key.workspace_id,
             name: key.name,
+            description: key.description,
+            roles: key.roles,
+            consumer_id: Some(key.consumer_id).filter(|id| !id.is_empty()),
             plan_id: key.plan_id,
             start: key.start,
             scopes: key.scopes,

@@ -34,6 +34,9 @@ pub(crate) struct NewServiceKey {
     /// What it may do, of: `keys.verify`, `keys.read`, `keys.write`, `usage.read`.
     #[schema(min_items = 1, max_items = 4, example = json!(["keys.verify"]))]
     permissions: Vec<String>,
+    /// What it may give to keys beside the scopes of their plan; nothing more if none are given. Wildcards as in a key.
+    #[schema(max_items = 64, example = json!(["orders.*"]))]
+    scopes: Option<Vec<String>>,
     /// When it ends by itself. Never, if neither this nor `expires_in_days` is given.
     expires_at: Option<DateTime<Utc>>,
     /// The same, in days from now. Not together with `expires_at`.
@@ -62,6 +65,9 @@ pub(crate) struct ServiceKey {
     /// What it may do.
     #[schema(example = json!(["keys.verify"]))]
     permissions: Vec<String>,
+    /// What it may give to keys beside the scopes of their plan.
+    #[schema(example = json!(["orders.*"]))]
+    scopes: Vec<String>,
     /// When it ends by itself. Left out: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -133,6 +139,7 @@ pub(crate) async fn create_service_key(
         name: body.name,
         permissions: body.permissions,
         expires_at: optional_wire(expires_at),
+        scopes: body.scopes.unwrap_or_default(),
     };
     let answer = app.keys.create_service_key(Request::new(request)).await?.into_inner();
     let record: ServiceKey = required(answer.service_key, "service_key")?.try_into()?;
@@ -210,6 +217,7 @@ impl TryFrom<keys::ServiceKey> for ServiceKey {
             name: key.name,
             start: key.start,
             permissions: key.permissions,
+            scopes: key.scopes,
             created_by: key.created_by,
         })
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_kernel::{Code, ExposeSecret, Fault, SecretString};
 use tollgate_proto::ratelimit;
+use tollgate_verify::Grant;
 use utoipa::ToSchema;
 
 use super::environment::Environment;
@@ -25,9 +26,13 @@ pub(crate) struct VerifyKey {
     /// The whole key, as the client sent it. What cannot be a key gets the verdict `MALFORMED`.
     #[schema(value_type = String, example = "tg_live_…")]
     key: SecretString,
-    /// The scopes that the call needs, all of them; of at most 100 characters each.
+    /// The scopes that the call needs, all of them; of at most 100 characters each, and none a wildcard.
     #[schema(max_items = 64, example = json!(["orders.read"]))]
     scopes: Option<Vec<String>>,
+    /// What the call needs of the scopes, in words: `and`, `or`, parentheses. Both this and `scopes` must be met. A mistake is
+    /// named with its place. At most 32 scopes, and 8 parentheses within one another.
+    #[schema(max_length = 4096, example = "orders.read and (reports.read or admin)")]
+    scope_expression: Option<String>,
     /// How many units the call takes of each limit; 1 if it is not given. 0 asks whether one would pass, and takes none.
     /// At most what the key's smallest limit ever allows; shadow limits aside.
     #[schema(minimum = 0, maximum = 1_000_000_000, example = 1)]
@@ -86,6 +91,11 @@ pub(crate) struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expires_at: Option<DateTime<Utc>>,
+    /// An old secret of the key was presented: a newer one has taken its place, and from then on this one does not pass. Left
+    /// out: it is the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    retires_at: Option<DateTime<Utc>>,
     /// Where its limits stand, after this call. Left out if the call was refused before it came to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -142,6 +152,7 @@ pub(crate) async fn verify_key(
     check_may_verify(&app, &caller.principal)?;
     let question = Question::try_from(Asked {
         scopes: body.scopes.unwrap_or_default(),
+        scope_expression: expression(body.scope_expression)?,
         cost: body.cost,
         client_ip: body.client_ip.unwrap_or_default(),
         environment: body.environment.map(Into::into),
@@ -150,6 +161,14 @@ pub(crate) async fn verify_key(
     })?;
     let verdict = app.gate.key(body.key.expose_secret(), Some(&caller.principal), &question).await?;
     Ok(Json(verdict.into()))
+}
+
+/// To a role of ours an empty text means "not given", which is not what a client means by it.
+fn expression(text: Option<String>) -> Result<String, Fault> {
+    match text {
+        Some(text) if text.is_empty() => Err(Fault::invalid("/scope_expression", "must not be empty")),
+        text => Ok(text.unwrap_or_default()),
+    }
 }
 
 /// Refuses a service key that may not ask about keys.
@@ -180,6 +199,7 @@ impl From<KeyVerdict> for Verdict {
             scopes: grant.map(|it| it.scopes.clone()),
             metadata: grant.map(|it| it.metadata.clone()),
             expires_at: grant.and_then(|it| it.expires_at),
+            retires_at: grant.and_then(Grant::retires_at),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
             limits: count.map(|it| it.limits.into_iter().map(Into::into).collect()),
         }

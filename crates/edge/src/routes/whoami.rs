@@ -65,6 +65,11 @@ pub(crate) struct WhoAmIKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     expires_at: Option<DateTime<Utc>>,
+    /// An old secret of it was presented: a newer one has taken its place, and from then on this one does not pass. Left out: it
+    /// is the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    retires_at: Option<DateTime<Utc>>,
 }
 
 /// Who am I
@@ -144,6 +149,7 @@ impl From<&Grant> for WhoAmIKey {
             scopes: grant.scopes.clone(),
             metadata: grant.metadata.clone(),
             expires_at: grant.expires_at,
+            retires_at: grant.retires_at(),
         }
     }
 }

@@ -168,6 +168,12 @@ fake!(Keys for FakeKeys in keys {
     create_key(CreateKeyRequest) -> CreateKeyResponse;
     get_key(GetKeyRequest) -> GetKeyResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
+    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
+    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
+    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
+    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
+    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
+    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
     get_usage(GetUsageRequest) -> GetUsageResponse;
     create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
     list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;

@@ -10,11 +10,12 @@ use tollgate_verify::Environment;
 use super::{
     Change, Deed, Outcome, Store,
     change::change,
+    once::{Claim, claim},
     rows::{
         ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
         WorkspaceRow,
     },
-    schema::{consumers, idempotency, keys, last_used, plans, roles, secrets, workspaces},
+    schema::{consumers, keys, last_used, plans, roles, secrets, workspaces},
 };
 use crate::page::Page;
 
@@ -57,21 +58,14 @@ impl Store {
     ) -> Result<Created, Fault> {
         let change = Change::creates(self, deed);
         let (outcome, _) = change!(self, change, |c| {
-            let mut before = None;
-            if let Some(once) = &once {
-                // Claimed first: of those who race, one inserts, and the others wait here and then read what it made.
-                let stale =
-                    idempotency::table.find(&once.id).filter(idempotency::expires_at.le(key.created_at));
-                diesel::delete(stale).execute(c).await?;
-                let claim = diesel::insert_into(idempotency::table).values(once).on_conflict_do_nothing();
-                if claim.execute(c).await? == 0 {
-                    let row = idempotency::table.find(&once.id);
-                    let (hash, id): (Vec<u8>, DbId) =
-                        row.select((idempotency::request_hash, idempotency::key_id)).first(c).await?;
-                    before =
-                        Some(if hash == once.request_hash { Created::Before(id) } else { Created::Mismatch });
-                }
-            }
+            let before = match &once {
+                Some(once) => match claim!(c, once, key.created_at)? {
+                    Claim::New => None,
+                    Claim::Before { key, secret: None } => Some(Created::Before(key)),
+                    Claim::Before { .. } | Claim::Mismatch => Some(Created::Mismatch),
+                },
+                None => None,
+            };
             if let Some(before) = before {
                 Outcome::Unchanged(before)
             } else {

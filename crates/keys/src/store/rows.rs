@@ -1,6 +1,6 @@
 //! Rows as they are read and written.
 
-use diesel::{Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
+use diesel::{AsChangeset, Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
 use serde::Deserialize;
 use tollgate_db::{DbId, DbJson, DbList, DbTime};
 use tollgate_kernel::{Fault, Timestamp};
@@ -43,8 +43,8 @@ pub(crate) struct PlanRow {
     pub(crate) created_at: DbTime,
 }
 
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = keys, check_for_backend(Pg, Sqlite))]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = keys, check_for_backend(Pg, Sqlite), treat_none_as_null = true)]
 pub(crate) struct KeyRow {
     pub(crate) id: DbId,
     pub(crate) workspace_id: DbId,
@@ -67,6 +67,9 @@ pub(crate) struct KeyRow {
     pub(crate) roles: DbList,
     pub(crate) not_before: Option<DbTime>,
     pub(crate) disabled_at: Option<DbTime>,
+    /// How often it was changed.
+    pub(crate) revision: i64,
+    pub(crate) enabled_at: Option<DbTime>,
 }
 
 /// A key, its plan, and when it was used last.
@@ -118,7 +121,23 @@ pub(crate) struct SecretRow {
     pub(crate) digest: Vec<u8>,
     pub(crate) created_at: DbTime,
     pub(crate) start: String,
+    pub(crate) replaces: Option<DbId>,
 }
+
+/// What may be seen of a secret.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = secrets, check_for_backend(Pg, Sqlite))]
+pub(crate) struct SecretInfo {
+    pub(crate) id: DbId,
+    pub(crate) start: String,
+    pub(crate) created_at: DbTime,
+    pub(crate) retired_at: Option<DbTime>,
+    pub(crate) revoked_at: Option<DbTime>,
+    pub(crate) replaces: Option<DbId>,
+}
+
+/// The name of a role and its scopes.
+pub(crate) type RoleScopes = (String, DbList);
 
 #[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = service_keys, check_for_backend(Pg, Sqlite))]
@@ -134,6 +153,7 @@ pub(crate) struct ServiceKeyRow {
     pub(crate) revoked_at: Option<DbTime>,
     pub(crate) created_by: String,
     pub(crate) created_at: DbTime,
+    pub(crate) scopes: DbList,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -157,6 +177,7 @@ pub(crate) struct IdempotencyRow {
     pub(crate) request_hash: Vec<u8>,
     pub(crate) key_id: DbId,
     pub(crate) expires_at: DbTime,
+    pub(crate) secret_id: Option<DbId>,
 }
 
 impl KeyRow {

@@ -14,6 +14,7 @@ diesel::table! {
         created_at -> Instant,
         limits -> Json,
         policy -> Json,
+        tended -> Bool,
     }
 }
 
@@ -44,7 +45,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Bool, Nullable, Text};
+    use diesel::sql_types::{BigInt, Bool, Nullable, Text};
     use tollgate_db::sql_types::{Id, Json, List, Time as Instant};
 
     keys (id) {
@@ -69,6 +70,8 @@ diesel::table! {
         roles -> List,
         not_before -> Nullable<Instant>,
         disabled_at -> Nullable<Instant>,
+        revision -> BigInt,
+        enabled_at -> Nullable<Instant>,
     }
 }
 
@@ -117,6 +120,7 @@ diesel::table! {
         retired_at -> Nullable<Instant>,
         start -> Text,
         revoked_at -> Nullable<Instant>,
+        replaces -> Nullable<Id>,
     }
 }
 
@@ -136,6 +140,7 @@ diesel::table! {
         revoked_at -> Nullable<Instant>,
         created_by -> Text,
         created_at -> Instant,
+        scopes -> List,
     }
 }
 
@@ -187,7 +192,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::Binary;
+    use diesel::sql_types::{Binary, Nullable};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     idempotency (id) {
@@ -195,6 +200,7 @@ diesel::table! {
         request_hash -> Binary,
         key_id -> Id,
         expires_at -> Instant,
+        secret_id -> Nullable<Id>,
     }
 }
 

@@ -121,6 +121,8 @@ impl Fixture {
             roles: Vec::new().into(),
             not_before: None,
             disabled_at: None,
+            revision: 0,
+            enabled_at: None,
         }
     }
 
@@ -133,6 +135,7 @@ impl Fixture {
             digest: minted.digest.to_vec(),
             created_at: key.created_at,
             start: minted.start,
+            replaces: None,
         }
     }
 

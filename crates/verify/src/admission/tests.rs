@@ -54,7 +54,7 @@ async fn a_key_must_have_what_the_call_demands() {
     let admission = Admission::new(it.verifier.clone());
     let presented = key(KeyKind::Live);
     let ask = async |scopes: &[String], environment| {
-        let demand = Demand { scopes, environment, client_ip: None };
+        let demand = Demand { scopes, expression: None, environment, client_ip: None };
         admission.key(&presented, &demand).await.expect("asked").err()
     };
     assert_eq!(ask(&["read".into()], Some(Environment::Live)).await, None);

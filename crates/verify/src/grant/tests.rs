@@ -50,7 +50,12 @@ fn secret(grant: &mut Grant) -> &mut SecretGrant {
 
 /// A call that brings everything that any key could ask for.
 fn demand<'a>() -> Demand<'a> {
-    Demand { scopes: &[], client_ip: "10.1.2.3".parse().ok(), environment: Some(Environment::Live) }
+    Demand {
+        scopes: &[],
+        expression: None,
+        client_ip: "10.1.2.3".parse().ok(),
+        environment: Some(Environment::Live),
+    }
 }
 
 type Flaw = (VerdictCode, fn(&mut Grant));

@@ -153,6 +153,26 @@ async fn a_key_without_the_scope_is_refused_and_with_it_let_through() {
 }
 
 #[tokio::test]
+async fn an_expression_is_required_too_and_wildcards_grant() {
+    let it = Fixture::new();
+    let scoped = keys::Grant { scopes: vec!["orders.*".into(), "audit".into()], ..grant() };
+    it.roles.key.answers(keys::ResolveKeyResponse { grant: Some(scoped) });
+    let key = key(KeyKind::Live);
+    let headers = [("x-api-key", key.expose_secret())];
+    for (expression, expected) in [
+        ("orders.read and (admin or audit)", 200),
+        ("orders.items.read or admin", 200),
+        ("orders.read and admin", 403),
+    ] {
+        let expression = expression.parse().expect("an expression");
+        let layer = either(&it).scopes(["orders.write"]).scope_expression(expression);
+        assert_eq!(call(layer, &headers, None).await.status(), expected);
+    }
+    let layer = either(&it).scopes(["users.read"]).scope_expression("audit".parse().expect("an expression"));
+    assert_eq!(call(layer, &headers, None).await.status(), 403);
+}
+
+#[tokio::test]
 async fn a_key_that_is_bound_to_networks_needs_a_known_address() {
     let it = Fixture::new();
     let bound = keys::Grant { allowed_ips: vec!["10.0.0.0/8".into()], ..grant() };

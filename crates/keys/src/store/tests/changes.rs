@@ -12,6 +12,7 @@ fn once(fixture: &Fixture, id: &str, hash: &str, row: &KeyRow) -> IdempotencyRow
         request_hash: hash.as_bytes().to_vec(),
         key_id: row.id,
         expires_at: (fixture.clock.now() + chrono::TimeDelta::hours(24)).into(),
+        secret_id: None,
     }
 }
 

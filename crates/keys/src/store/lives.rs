@@ -1,0 +1,248 @@
+//! What happens to a key after it was made: changes, rotations, and what these have to look at.
+//!
+//! Each of them counts the key's `revision` up and is made only if that is still the one that was seen, so that what was
+//! decided on a row holds for the row that is written: also for its secrets, which nothing changes without the key.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tollgate_changes::Effect;
+use tollgate_db::{DbId, DbTime, read_db};
+use tollgate_kernel::{ConsumerId, Fault, KeyId, SecretId, Timestamp, WorkspaceId};
+
+use super::{
+    Change, Outcome, Store,
+    change::change,
+    once::{Claim, claim},
+    rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
+    schema::{consumers, idempotency, keys, last_used, roles, secrets},
+};
+
+/// The most secrets in a list.
+const SECRETS: i64 = 100;
+/// The most keys that are looked at together by what is done from time to time.
+const PIECE: i64 = 100;
+
+/// A new secret for a key.
+pub(crate) struct Rotation {
+    /// As it was seen.
+    pub(crate) key: KeyRow,
+    pub(crate) secret: SecretRow,
+    /// The secrets that live, and when each of them retires.
+    pub(crate) retiring: Vec<(DbId, DbTime)>,
+    /// Too many of them live on: only a retry has an answer.
+    pub(crate) full: bool,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Done,
+    /// Somebody else has changed the key since it was seen, or ended it.
+    Stale,
+}
+
+/// What came of a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rotated {
+    New,
+    /// The same request had made this secret before.
+    Before(DbId),
+    /// Another request was made with the same idempotency key.
+    Mismatch,
+    /// Too many secrets live.
+    Full,
+    /// As [`Changed::Stale`].
+    Stale,
+}
+
+impl Store {
+    /// Writes the row as it is to be; its revision is the one that was seen.
+    pub(crate) async fn key_update(
+        &self,
+        change: Change,
+        key: KeyRow,
+    ) -> Result<(Changed, Option<Effect>), Fault> {
+        let (outcome, effect) = change!(self, change, |c| {
+            let seen = keys::table.find(key.id);
+            let seen = seen.filter(keys::revision.eq(key.revision)).filter(keys::revoked_at.is_null());
+            let row = KeyRow { revision: key.revision + 1, ..key };
+            let updated = diesel::update(seen).set(&row).execute(c).await?;
+            if updated == 1 { Outcome::Changed(Changed::Done) } else { Outcome::Unchanged(Changed::Stale) }
+        })?;
+        let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
+        Ok((changed, effect))
+    }
+
+    /// Gives the key its new secret, and the others their ends.
+    pub(crate) async fn key_rotate(
+        &self,
+        change: Change,
+        rotation: Rotation,
+        once: Option<IdempotencyRow>,
+    ) -> Result<(Rotated, Option<Effect>), Fault> {
+        let (outcome, effect) = change!(self, change, |c| {
+            let Rotation { key, secret, retiring, full } = rotation;
+            let before = match &once {
+                Some(once) => match claim!(c, once, secret.created_at)? {
+                    Claim::New => None,
+                    Claim::Before { secret: Some(secret), .. } => Some(Rotated::Before(secret)),
+                    Claim::Before { secret: None, .. } | Claim::Mismatch => Some(Rotated::Mismatch),
+                },
+                None => None,
+            };
+            if let Some(before) = before {
+                Outcome::Unchanged(before)
+            } else {
+                let seen = keys::table.find(key.id);
+                let seen = seen.filter(keys::revision.eq(key.revision)).filter(keys::revoked_at.is_null());
+                let set = (keys::start.eq(&secret.start), keys::revision.eq(key.revision + 1));
+                if full || diesel::update(seen).set(set).execute(c).await? == 0 {
+                    // What was not done may be tried again.
+                    if let Some(once) = &once {
+                        diesel::delete(idempotency::table.find(&once.id)).execute(c).await?;
+                    }
+                    Outcome::Unchanged(if full { Rotated::Full } else { Rotated::Stale })
+                } else {
+                    // The only secret of a key may have left its beginning to the key.
+                    let nameless = secrets::table.filter(secrets::key_id.eq(key.id));
+                    let nameless = nameless.filter(secrets::start.eq(""));
+                    diesel::update(nameless).set(secrets::start.eq(&key.start)).execute(c).await?;
+                    for (id, at) in &retiring {
+                        let retire = diesel::update(secrets::table.find(id));
+                        retire.set(secrets::retired_at.eq(at)).execute(c).await?;
+                    }
+                    diesel::insert_into(secrets::table).values(&secret).execute(c).await?;
+                    Outcome::Changed(Rotated::New)
+                }
+            }
+        })?;
+        let (Outcome::Changed(rotated) | Outcome::Unchanged(rotated)) = outcome;
+        Ok((rotated, effect))
+    }
+
+    /// Ends one secret of the key. Unchanged if it is revoked already; the time of the first revocation stays.
+    pub(crate) async fn secret_revoke(
+        &self,
+        change: Change,
+        key: KeyRow,
+        id: SecretId,
+        at: Timestamp,
+    ) -> Result<(Changed, Option<Effect>), Fault> {
+        let (outcome, effect) = change!(self, change, |c| {
+            let seen = keys::table.find(key.id);
+            let seen = seen.filter(keys::revision.eq(key.revision)).filter(keys::revoked_at.is_null());
+            let counted = diesel::update(seen).set(keys::revision.eq(key.revision + 1)).execute(c).await?;
+            if counted == 0 {
+                Outcome::Unchanged(Changed::Stale)
+            } else {
+                let live = secrets::table.find(DbId::from(id)).filter(secrets::revoked_at.is_null());
+                let revoked = diesel::update(live).set(secrets::revoked_at.eq(DbTime(at))).execute(c).await?;
+                if revoked == 0 { Outcome::Unchanged(Changed::Done) } else { Outcome::Changed(Changed::Done) }
+            }
+        })?;
+        let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
+        Ok((changed, effect))
+    }
+
+    /// The newest first.
+    pub(crate) async fn secrets_of(&self, key: KeyId) -> Result<Vec<SecretInfo>, Fault> {
+        Ok(read_db!(self.db, |c| secrets::table
+            .filter(secrets::key_id.eq(DbId::from(key)))
+            .order((secrets::created_at.desc(), secrets::id.desc()))
+            .limit(SECRETS)
+            .select(SecretInfo::as_select())
+            .load(c)
+            .await)?)
+    }
+
+    /// Those that pass at this time, as far as it is up to them. The newest first.
+    pub(crate) async fn secrets_live(&self, key: KeyId, at: Timestamp) -> Result<Vec<SecretInfo>, Fault> {
+        let now = DbTime(at);
+        Ok(read_db!(self.db, |c| secrets::table
+            .filter(secrets::key_id.eq(DbId::from(key)))
+            .filter(secrets::revoked_at.is_null())
+            .filter(secrets::retired_at.is_null().or(secrets::retired_at.gt(now)))
+            .order((secrets::created_at.desc(), secrets::id.desc()))
+            .limit(SECRETS)
+            .select(SecretInfo::as_select())
+            .load(c)
+            .await)?)
+    }
+
+    pub(crate) async fn secret_by_id(&self, key: KeyId, id: SecretId) -> Result<Option<SecretInfo>, Fault> {
+        Ok(read_db!(self.db, |c| secrets::table
+            .find(DbId::from(id))
+            .filter(secrets::key_id.eq(DbId::from(key)))
+            .select(SecretInfo::as_select())
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    /// Those of the named roles that there are.
+    pub(crate) async fn roles_named(
+        &self,
+        workspace: WorkspaceId,
+        names: &[String],
+    ) -> Result<Vec<RoleScopes>, Fault> {
+        Ok(read_db!(self.db, |c| roles::table
+            .filter(roles::workspace_id.eq(DbId::from(workspace)))
+            .filter(roles::name.eq_any(names))
+            .select((roles::name, roles::scopes))
+            .load(c)
+            .await)?)
+    }
+
+    pub(crate) async fn has_consumer(&self, workspace: WorkspaceId, id: ConsumerId) -> Result<bool, Fault> {
+        let found: Option<DbId> = read_db!(self.db, |c| consumers::table
+            .find(DbId::from(id))
+            .filter(consumers::workspace_id.eq(DbId::from(workspace)))
+            .select(consumers::id)
+            .first(c)
+            .await
+            .optional())?;
+        Ok(found.is_some())
+    }
+
+    /// Keys that could be used and were not since then: neither made, nor called, nor enabled.
+    pub(crate) async fn keys_unused(
+        &self,
+        workspace: WorkspaceId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<KeyRow>, Fault> {
+        let (since, now) = (DbTime(since), DbTime(now));
+        Ok(read_db!(self.db, |c| keys::table
+            .left_join(last_used::table)
+            .filter(keys::workspace_id.eq(DbId::from(workspace)))
+            .filter(keys::revoked_at.is_null())
+            .filter(keys::enabled.eq(true))
+            .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now)))
+            .filter(keys::created_at.lt(since))
+            .filter(keys::enabled_at.is_null().or(keys::enabled_at.lt(since)))
+            .filter(last_used::at.nullable().is_null().or(last_used::at.nullable().lt(since)))
+            .order(keys::id)
+            .limit(PIECE)
+            .select(KeyRow::as_select())
+            .load(c)
+            .await)?)
+    }
+
+    /// Keys that were disabled before then, and not enabled again.
+    pub(crate) async fn keys_disabled_before(
+        &self,
+        workspace: WorkspaceId,
+        before: Timestamp,
+    ) -> Result<Vec<KeyRow>, Fault> {
+        Ok(read_db!(self.db, |c| keys::table
+            .filter(keys::workspace_id.eq(DbId::from(workspace)))
+            .filter(keys::revoked_at.is_null())
+            .filter(keys::enabled.eq(false))
+            .filter(keys::disabled_at.lt(DbTime(before)))
+            .order(keys::id)
+            .limit(PIECE)
+            .select(KeyRow::as_select())
+            .load(c)
+            .await)?)
+    }
+}

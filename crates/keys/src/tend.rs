@@ -1,0 +1,103 @@
+//! What policies ask to be done from time to time: unused keys are disabled, and keys that stay disabled are revoked.
+//!
+//! Each of these is a change like any other: audited (the actor is `system`), and in the log of changes. A key that somebody
+//! changes in the same moment is left alone until the next run.
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tollgate_kernel::{Fault, Timestamp, WorkspaceId};
+
+use crate::{
+    KeysService,
+    caller::Caller,
+    change_key::cut,
+    policy::Policy,
+    store::{Change, Changed, Deed, KeyRow},
+};
+
+/// The most pieces of one workspace in one run; the rest is for the next run.
+const PIECES_PER_RUN: usize = 10;
+
+impl KeysService {
+    /// Does what is to be done now, and says to how many keys.
+    pub(crate) async fn tend(&self) -> Result<u64, Fault> {
+        let mut tended = 0;
+        let mut after = None;
+        loop {
+            let workspaces = self.store.workspaces_tended(after).await?;
+            let Some((last, _)) = workspaces.last() else { return Ok(tended) };
+            after = Some(*last);
+            for (workspace, policy) in workspaces {
+                tended += self.tend_workspace(workspace.typed(), &Policy::read(&policy)?).await?;
+            }
+        }
+    }
+
+    async fn tend_workspace(&self, workspace: WorkspaceId, policy: &Policy) -> Result<u64, Fault> {
+        let now = self.clock.now();
+        let mut tended = 0;
+        if let Some(before) = policy.revokes_disabled_before(now) {
+            for _ in 0..PIECES_PER_RUN {
+                let keys = self.store.keys_disabled_before(workspace, before).await?;
+                let revoked = |key| KeyRow { revoked_at: Some(now.into()), ..key };
+                match self.change_all(keys, "key.revoke", now, revoked).await? {
+                    0 => break,
+                    some => tended += some,
+                }
+            }
+        }
+        if let Some(since) = policy.disables_unused_since(now) {
+            for _ in 0..PIECES_PER_RUN {
+                let keys = self.store.keys_unused(workspace, since, now).await?;
+                let disabled = |key| KeyRow { enabled: false, disabled_at: Some(now.into()), ..key };
+                match self.change_all(keys, "key.disable", now, disabled).await? {
+                    0 => break,
+                    some => tended += some,
+                }
+            }
+        }
+        Ok(tended)
+    }
+
+    async fn change_all(
+        &self,
+        keys: Vec<KeyRow>,
+        action: &'static str,
+        now: Timestamp,
+        changed: impl Fn(KeyRow) -> KeyRow,
+    ) -> Result<u64, Fault> {
+        let mut done = 0;
+        for key in keys {
+            let (id, workspace) = (key.id.typed(), key.workspace_id.typed());
+            let target = tollgate_kernel::KeyId::from(key.id).to_string();
+            let deed = Deed { caller: &Caller::SYSTEM, workspace, action, target, at: now };
+            let change = Change::cuts_off(&self.store, cut(id, false), deed);
+            let (outcome, _) = self.store.key_update(change, changed(key)).await?;
+            done += u64::from(outcome == Changed::Done);
+        }
+        metrics::counter!("tollgate_keys_tended_total", "action" => action).increment(done);
+        Ok(done)
+    }
+
+    /// Tends at every interval until `stop`. Drains first: a call that is not in the tables yet is a use of its key.
+    pub(crate) async fn keep_tending(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(self.config.policy_interval())).await.is_some() {
+            let tended = async {
+                self.drain().await?;
+                self.tend().await
+            };
+            match tended.await {
+                Ok(0) => {}
+                Ok(keys) => tracing::info!(keys, "did what policies ask for"),
+                Err(fault) => {
+                    let code = fault.code().as_str();
+                    tracing::warn!(
+                        code,
+                        cause = fault.cause(),
+                        "could not do what policies ask for: {fault}"
+                    );
+                }
+            }
+        }
+    }
+}
