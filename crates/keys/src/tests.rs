@@ -5,6 +5,8 @@ mod authorization;
 mod counter;
 mod drain;
 mod keys;
+mod lives;
+mod policy;
 mod resolve;
 mod service_keys;
 mod usage;

@@ -31,6 +31,7 @@ fn is_public(operation: &Value) -> bool {
 }
 
 pub(super) fn with_id(path: &str) -> String {
+    let path = path.replace("{secret_id}", "sec_00000000000000000000000001");
     path.replace("{id}", "key_00000000000000000000000001")
 }
 
@@ -61,7 +62,11 @@ fn the_routes_are_those_of_the_design() {
     POST /v1/keys
     POST /v1/keys/verify
     GET /v1/keys/{id}
+    PATCH /v1/keys/{id}
     DELETE /v1/keys/{id}
+    POST /v1/keys/{id}/rotate
+    GET /v1/keys/{id}/secrets
+    DELETE /v1/keys/{id}/secrets/{secret_id}
     GET /v1/keys/{id}/usage
     GET /v1/me
     GET /v1/plans
@@ -72,6 +77,8 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/whoami/key
     GET /v1/whoami/user
     GET /v1/workspaces
+    GET /v1/workspaces/{id}/policy
+    PATCH /v1/workspaces/{id}/policy
     ");
 }
 

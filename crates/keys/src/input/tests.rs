@@ -75,7 +75,9 @@ fn environments() {
 fn scopes_are_a_set_in_their_order() {
     let (parsed, problems) = run(|problems| scopes(&texts(&["b:x", "a.y_z-1", "b:x"]), problems));
     assert_eq!((parsed, problems), (texts(&["b:x", "a.y_z-1"]), vec![]));
-    for wrong in ["", "A", "a b", "é", "a*", &"a".repeat(101)] {
+    let wildcards = texts(&["*", "orders.*"]);
+    assert_eq!(run(|problems| scopes(&wildcards, problems)), (wildcards.clone(), vec![]));
+    for wrong in ["", "A", "a b", "é", "a*", "*.a", &"a".repeat(101)] {
         assert_eq!(run(|problems| scopes(&texts(&[wrong]), problems)).1, ["/scopes/0"], "{wrong:?}");
     }
     let many: Vec<_> = (0..65).map(|n| n.to_string()).collect();

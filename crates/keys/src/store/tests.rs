@@ -160,6 +160,20 @@ impl Store {
         actions.expect("read")
     }
 
+    pub(crate) async fn actors_of(&self, what: &str) -> Vec<String> {
+        use schema::audit_events::dsl::{action, actor, audit_events};
+        let query = audit_events.filter(action.eq(what)).select(actor);
+        read_db!(self.db, |c| query.load(c).await).expect("read")
+    }
+
+    pub(crate) async fn plant_last_use(&self, key: &str, at: Timestamp) {
+        use schema::last_used;
+        let id = DbId::from(key.parse::<KeyId>().expect("an id"));
+        let row = (last_used::key_id.eq(id), last_used::at.eq(DbTime(at)));
+        let insert = diesel::insert_into(last_used::table).values(row);
+        write_db!(self.db, |c| insert.execute(c).await).expect("stored");
+    }
+
     pub(crate) async fn plant_member(&self, workspace: WorkspaceId, user: UserId, role: MemberRole) {
         let row = MemberRow {
             workspace_id: workspace.into(),

@@ -65,6 +65,11 @@ on_every_database! {
             last_used_at: None,
             created_by: user.user_id,
             created_at: Some(time::to_wire(now)),
+            description: String::new(),
+            not_before: None,
+            consumer_id: String::new(),
+            roles: vec![],
+            disabled_at: None,
         };
         assert_eq!(key, expected);
     }

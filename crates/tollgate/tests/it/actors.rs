@@ -1,6 +1,7 @@
 //! Who uses the system: users, their keys and service keys. Each knows how it presents itself, and tells the app its
 //! secrets, so that the logs can be searched for them.
 
+use http::Method;
 use serde_json::{Value, json};
 use tollgate_kernel::{Entropy, OsEntropy};
 
@@ -91,6 +92,10 @@ impl<'a> User<'a> {
         self.app.post(path).bearer(&self.tokens.access).json(body)
     }
 
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Call {
+        self.app.call(Method::PATCH, path).bearer(&self.tokens.access).json(body)
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.app.delete(path).bearer(&self.tokens.access)
     }
@@ -167,6 +172,11 @@ pub(crate) struct Key<'a> {
 }
 
 impl Key<'_> {
+    /// Its address.
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/keys/{}", self.id)
+    }
+
     /// A call to a protected route with it.
     pub(crate) fn whoami(&self) -> Call {
         self.app.get("/v1/whoami/key").api_key(&self.key)
@@ -187,6 +197,10 @@ impl ServiceKey<'_> {
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Call {
         self.app.post(path).bearer(&self.key).json(body)
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Call {
+        self.app.call(Method::PATCH, path).bearer(&self.key).json(body)
     }
 
     /// The verdict on `key`.

@@ -36,6 +36,7 @@ async fn nobody_gets_in_where_a_credential_is_needed() {
     let mut asked = 0;
     for (path, method, operation) in operations(&document) {
         let concrete = path.replace("{id}", "key_00000000000000000000000001");
+        let concrete = concrete.replace("{secret_id}", "sec_00000000000000000000000001");
         let verb: Method = method.to_uppercase().parse().unwrap();
         if PUBLIC.contains(&path) {
             continue;
@@ -73,7 +74,8 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
             operation["parameters"].as_array().into_iter().flatten().any(|it| it["name"] == "workspace_id");
         let concrete = if path.contains("{id}") {
             let id = if path.starts_with("/v1/service-keys") { &service.id } else { &key.id };
-            path.replace("{id}", id)
+            let id = if path.starts_with("/v1/workspaces") { &owner.workspace_id } else { id };
+            path.replace("{id}", id).replace("{secret_id}", "sec_00000000000000000000000001")
         } else if workspace {
             format!("{path}?workspace_id={}", owner.workspace_id)
         } else if operation["requestBody"].is_object() && ["/v1/keys", "/v1/service-keys"].contains(&path) {
@@ -82,7 +84,7 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
             continue;
         };
         let mut sent = body(path);
-        if method == "post" {
+        if method == "post" && !path.contains("{id}") {
             sent["workspace_id"] = json!(owner.workspace_id);
         }
         for credential in [&stranger.tokens.access, &theirs.key] {

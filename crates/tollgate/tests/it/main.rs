@@ -35,10 +35,14 @@ mod hostile_sockets;
 mod http;
 mod keys {
     //! `/v1/keys/…`
+    mod change;
     mod create;
     mod limits;
     mod list;
+    mod order;
     mod revoke;
+    mod rotate;
+    mod scopes;
     mod usage;
     mod verify;
 }
@@ -47,6 +51,7 @@ mod me;
 mod operators;
 mod outage;
 mod per_ip;
+mod policy;
 mod process;
 mod processes;
 mod restart;

@@ -49,6 +49,7 @@ on_every_database! {
             request_hash: vec![2],
             key_id: row.id,
             expires_at: (fixture.clock.now() + chrono::TimeDelta::seconds(1)).into(),
+            secret_id: None,
         };
         fixture.store.key_insert(fixture.deed("key.create"), row, secret, Some(once)).await.expect("stored");
         assert_eq!(forget_all(&fixture, Aged::Idempotency).await, 0);
