@@ -45,7 +45,9 @@ impl KeysService {
     /// policies ask for. Returns after
     /// `stop` is cancelled and the tallies were drained once more.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop), self.keep_tending(&stop));
+        // In a box: the task of all three would be large for what it mostly does, which is to wait.
+        let tending = Box::pin(self.keep_tending(&stop));
+        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop), tending);
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct WorkspacePolicy {
     max_lifetime_days: Option<u32>,
     /// Whether a key without an end is refused.
     require_expiry: bool,
-    /// After so many days without a call, a key is switched off; its making and its being switched on count as calls. Left out:
-    /// never.
+    /// After so many days without a call, a key is switched off; its making, its beginning and its being switched on count as
+    /// calls. Left out: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = 90)]
     auto_disable_unused_days: Option<u32>,

@@ -204,7 +204,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Keys that could be used and were not since then: neither made, nor called, nor enabled.
+    /// Keys that could be used and were not since then: neither made, nor begun, nor called, nor enabled.
     pub(crate) async fn keys_unused(
         &self,
         workspace: WorkspaceId,
@@ -220,6 +220,7 @@ impl Store {
             .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now)))
             .filter(keys::created_at.lt(since))
             .filter(keys::enabled_at.is_null().or(keys::enabled_at.lt(since)))
+            .filter(keys::not_before.is_null().or(keys::not_before.lt(since)))
             .filter(last_used::at.nullable().is_null().or(last_used::at.nullable().lt(since)))
             .order(keys::id)
             .limit(PIECE)

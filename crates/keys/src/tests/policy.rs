@@ -45,6 +45,12 @@ on_every_database! {
         let used = desk.key(&owner).await.key.expect("a key").id;
         let revoked = desk.key(&owner).await.key.expect("a key").id;
         desk.revoke(&owner, &revoked).await.expect("revoked");
+        let message = wire::CreateKeyRequest {
+            name: "begins later".into(),
+            not_before: Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(3))),
+            ..Default::default()
+        };
+        let later = desk.create(&owner, message).await.expect("made").key.expect("a key").id;
         let rule = wire::UpdateWorkspacePolicyRequest { auto_disable_unused_days: Some(2), ..Default::default() };
         desk.set_policy(&owner, rule).await;
         desk.clock.advance(DAY);
@@ -69,6 +75,10 @@ on_every_database! {
         desk.clock.advance(DAY + Duration::from_secs(1));
         assert_eq!(desk.tended().await, 1);
         assert_eq!(desk.status_of(&owner, &unused).await, (false, false));
+        assert_eq!(desk.status_of(&owner, &later).await, (true, false), "it has begun a day ago");
+        desk.clock.advance(DAY);
+        assert_eq!(desk.tended().await, 1);
+        assert_eq!(desk.status_of(&owner, &later).await, (false, false));
     }
 
     async fn keys_that_stay_disabled_are_revoked(database: TestDatabase) {

@@ -104,7 +104,7 @@ async fn of_two_reasons_the_first_is_named() {
     let foreign = app.user().await.service_key(&["keys.verify"]).await;
     let askers = Askers { user, own, foreign };
     let mut gate = app.gate().await;
-    let mut asked = 0;
+    let mut pairs = 0;
     for (place, (first, code)) in FLAWS.into_iter().enumerate() {
         for (second, _) in FLAWS.into_iter().skip(place) {
             let flaws = [first, second];
@@ -115,9 +115,9 @@ async fn of_two_reasons_the_first_is_named() {
             let answer = gate.verify_key(asker.asks(message(&key, &flaws))).await.expect("a verdict");
             let said = answer.into_inner().verdict.expect("a verdict");
             assert_eq!(said.code().as_str_name(), format!("CODE_{code}"), "gRPC: {flaws:?}");
-            asked += 1;
+            pairs += 1;
         }
     }
-    assert_eq!(asked, 55);
+    assert_eq!(pairs, 55);
     app.finish().await;
 }
