@@ -59,10 +59,13 @@ impl KeysService {
         let rotation = Rotation { key, secret, retiring, full };
         let target = message.key_id;
         let deed = Deed { caller: &caller, workspace, action: "key.rotate", target: target.clone(), at: now };
-        let change = Change::cuts_off(&self.store, cut(id, !message.no_wait), deed);
+        let change = Change::cuts_off(&self.store, cut(id, !message.no_wait), deed.clone());
         let (rotated, effect) = self.store.key_rotate(change, rotation, once).await?;
         let (secret_id, secret) = match rotated {
-            Rotated::New => (made, minted.key.expose_secret().to_owned()),
+            Rotated::New => {
+                self.store.secret_born(deed).await?;
+                (made, minted.key.expose_secret().to_owned())
+            }
             Rotated::Before(before) => (before, String::new()),
             refused => return Err(refusal(refused)),
         };

@@ -55,6 +55,9 @@ mod tests {
         let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
         let rotated = keys::RotateKeyResponse { secret: "hunter2".into(), ..Default::default() };
-        assert!(!format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}").contains("hunter2"));
+        assert!(
+            !format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}")
+                .contains("hunter2")
+        );
     }
 }

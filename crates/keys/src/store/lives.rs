@@ -10,7 +10,7 @@ use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{ConsumerId, Fault, KeyId, SecretId, Timestamp, WorkspaceId};
 
 use super::{
-    Change, Outcome, Store,
+    Change, Deed, Outcome, Store,
     change::change,
     once::{Claim, claim},
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
@@ -118,6 +118,13 @@ impl Store {
         })?;
         let (Outcome::Changed(rotated) | Outcome::Unchanged(rotated)) = outcome;
         Ok((rotated, effect))
+    }
+
+    /// Makes verifiers forget that there was no such secret: of that nothing is in the log yet. It is not of the transaction
+    /// that makes the secret, and need not be, since nobody knows the secret before its maker is told of it, after this.
+    pub(crate) async fn secret_born(&self, deed: Deed<'_>) -> Result<(), Fault> {
+        change!(self, Change::creates(self, deed), |_c| Outcome::Unchanged(()))?;
+        Ok(())
     }
 
     /// Ends one secret of the key. Unchanged if it is revoked already; the time of the first revocation stays.

@@ -66,4 +66,22 @@ on_every_database! {
         assert_eq!(desk.service_key(&owner, &["keys.verify"]).await.secret, service_key.1.expose_secret());
         assert!(verifier.service_key(&service_key.0).await.expect("asked").is_some());
     }
+
+    async fn a_secret_that_was_asked_for_before_it_was_made_is_found_when_the_rotation_returns(database: TestDatabase) {
+        let entropy = Arc::new(Foreseen::default());
+        let desk = Desk::drawing(&database, Config::default(), Counter::new(), entropy.clone()).await;
+        let (owner, verifier) = (desk.user(), desk.verifier());
+        let key_id = desk.key(&owner).await.key.expect("made").id;
+        entropy.0.store(true, Ordering::SeqCst);
+        let next = mint(KeyKind::Live, &*entropy).key;
+        let presented = PresentedKey::parse(next.expose_secret()).expect("well-formed");
+        for _ in 0..3 {
+            assert!(verifier.key(&presented).await.expect("asked").is_none());
+        }
+        desk.clock.advance(Duration::from_millis(1));
+        let message = wire::RotateKeyRequest { caller: Some(owner.clone()), key_id, ..Default::default() };
+        let rotated = call!(desk, rotate_key, message).expect("rotated");
+        assert_eq!(rotated.secret, next.expose_secret());
+        assert!(verifier.key(&presented).await.expect("asked").is_some());
+    }
 }
