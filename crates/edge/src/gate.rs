@@ -3,7 +3,7 @@
 //! The same composition answers all doors: the protected routes, `POST /v1/keys/verify`, the forward-auth gate and the Gate
 //! service. What stands here decides and counts; how it is said is for the doors.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{iter, net::IpAddr, sync::Arc};
 
 use tollgate_kernel::{Clock, Fault, WorkspaceId};
 use tollgate_proto::{
@@ -12,8 +12,8 @@ use tollgate_proto::{
     ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
 };
 use tollgate_verify::{
-    Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression, TokenRefusal, VerdictCode,
-    Verifier,
+    ConsumerGrant, Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression,
+    TokenRefusal, VerdictCode, Verifier,
 };
 
 use crate::{door::Door, principal::Principal};
@@ -200,21 +200,36 @@ pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
     }
 }
 
-/// One charge per limit of the key. A shadow limit is charged what it can take: it denies nothing.
+/// One charge per limit of the key, then of its consumer, then of its workspace: decided together, so that a call that one of
+/// them denies is charged to none. A shadow limit is charged what it can take: it denies nothing.
 fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
     let cost = u64::from(cost);
+    let (limits, subjects) = (limits(grant), subjects(grant));
     let small = |limit: &&Limit| !limit.shadow && cost > most(limit);
-    if let Some(limit) = grant.limits.iter().find(small) {
+    if let Some(limit) = limits.iter().find(small) {
         let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, most(limit));
         return Err(Fault::invalid("/cost", detail));
     }
-    let subject = grant.key_id.to_string();
-    let charge = |limit: &Limit| Charge {
-        limit: Some(limit.clone()),
-        subject: subject.clone(),
-        cost: cost.min(most(limit)),
+    let charge = |(limit, subject)| Charge { cost: cost.min(most(&limit)), limit: Some(limit), subject };
+    Ok(limits.into_iter().zip(subjects).map(charge).collect())
+}
+
+/// The limits of all levels, those of the key first. The names of the others say the level.
+pub(crate) fn limits(grant: &Grant) -> Vec<Limit> {
+    let at = |level: &'static str| {
+        move |limit: &Limit| Limit { name: format!("{level}{}", limit.name), ..limit.clone() }
     };
-    Ok(grant.limits.iter().map(charge).collect())
+    let of_consumer = grant.consumer.iter().flat_map(|it| &it.limits).map(at("consumer."));
+    let of_workspace = grant.workspace_limits.iter().map(at("workspace."));
+    grant.limits.iter().cloned().chain(of_consumer).chain(of_workspace).collect()
+}
+
+/// Of each of these limits, whom all have in common who share it.
+fn subjects(grant: &Grant) -> impl Iterator<Item = String> {
+    let of_key = iter::repeat_n(grant.key_id.to_string(), grant.limits.len());
+    let shared = |it: &ConsumerGrant| iter::repeat_n(it.consumer_id.to_string(), it.limits.len());
+    let of_consumer = grant.consumer.iter().flat_map(shared);
+    of_key.chain(of_consumer).chain(iter::repeat(grant.workspace_id.to_string()))
 }
 
 /// The most that one call can take: of a bucket, what it holds.

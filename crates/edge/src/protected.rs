@@ -9,7 +9,7 @@ use tollgate_verify::{Credential, Grant, LiveToken, VerdictCode};
 
 use crate::{
     extract::{ClientIp, Presented},
-    gate::{Gate, KeyVerdict, Question, code_of},
+    gate::{Gate, KeyVerdict, Question, code_of, limits},
     limit_headers,
     problem::Problem,
 };
@@ -64,7 +64,8 @@ impl Gate {
         let question = Question { client_ip: ip.0, ..Question::default() };
         let KeyVerdict { code, grant, count } = self.key(key.expose_secret(), None, &question).await?;
         let grant = grant.ok_or_else(Problem::invalid_credential)?;
-        let count = count.as_ref().map(|count| (count, &*grant.limits));
+        let limits = limits(&grant);
+        let count = count.as_ref().map(|count| (count, &*limits));
         self.passed_or_refused(code, count, Subject::Key(grant.clone()))
     }
 

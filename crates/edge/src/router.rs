@@ -24,8 +24,8 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, docs, gate, health, jwks, key_changes, key_secrets, keys, me, plans, policy, service_keys,
-        usage, verify, whoami, workspaces,
+        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
+        policy, roles, service_keys, usage, verify, whoami, workspaces,
     },
 };
 
@@ -54,13 +54,21 @@ fn management() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(me::get_me))
         .routes(routes!(workspaces::list_workspaces))
+        .routes(routes!(workspaces::get_workspace, workspaces::update_workspace))
         .routes(routes!(policy::get_policy, policy::update_policy))
-        .routes(routes!(plans::list_plans))
+        .routes(routes!(plans::list_plans, plans::create_plan))
+        .routes(routes!(plans::get_plan, plans::update_plan, plans::delete_plan))
+        .routes(routes!(consumers::list_consumers, consumers::create_consumer))
+        .routes(routes!(consumers::get_consumer, consumers::update_consumer, consumers::delete_consumer))
+        .routes(routes!(roles::list_roles, roles::create_role))
+        .routes(routes!(roles::get_role, roles::update_role, roles::delete_role))
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
         .routes(routes!(key_secrets::rotate_key))
         .routes(routes!(key_secrets::list_key_secrets))
         .routes(routes!(key_secrets::revoke_key_secret))
+        .routes(routes!(overrides::list_key_overrides, overrides::override_key_limit))
+        .routes(routes!(overrides::delete_key_override))
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))

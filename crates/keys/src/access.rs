@@ -10,6 +10,13 @@
 //! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
 //! | read and change the policy | yes | no | no | hidden |
 //! | read, create and revoke service keys | yes | no | no | hidden |
+//! | read consumers and roles | yes | yes | `keys.read` | hidden |
+//! | create, change and delete consumers | yes | yes | `keys.write` | hidden |
+//! | create, change and delete plans and roles | yes | no | no | hidden |
+//! | override limits of a key | yes | only of one that it created | `keys.write` | hidden |
+//! | read the workspace | yes | yes | `keys.read` | hidden |
+//! | rename the workspace | yes | no | no | hidden |
+//! | set the workspace's limits | operator only | no | no | hidden |
 //!
 //! *Hidden* answers "not found", so that nobody learns what exists in another's workspace. An operator may do everything
 //! everywhere. Nobody gives away what it does not hold ([`Standing::holds`]): a service key makes no service key, and
@@ -45,6 +52,19 @@ pub(crate) enum Action {
     ReadPlans,
     ManagePolicy,
     ManageServiceKeys,
+    ReadConsumers,
+    WriteConsumers,
+    WritePlans,
+    ReadRoles,
+    WriteRoles,
+    /// `own`: the caller created the key.
+    OverrideLimits {
+        own: bool,
+    },
+    ReadWorkspace,
+    RenameWorkspace,
+    /// What the instance allows a tenant, so not for the tenant to say.
+    LimitWorkspace,
 }
 
 /// The answer.
@@ -62,7 +82,8 @@ impl Standing {
     pub(crate) fn may(&self, action: Action) -> Ruling {
         let allowed = match self {
             Self::Stranger => return Ruling::Hidden,
-            Self::Operator | Self::Member(MemberRole::Owner | MemberRole::Admin) => true,
+            Self::Operator => true,
+            Self::Member(MemberRole::Owner | MemberRole::Admin) => action != Action::LimitWorkspace,
             Self::Member(MemberRole::Member) => member_may(action),
             Self::ServiceKey(permissions) => service_key_may(permissions, action),
         };
@@ -78,6 +99,11 @@ impl Standing {
         }
     }
 
+    /// The caller's role in the workspace, as text; empty: it has none.
+    pub(crate) fn role(&self) -> String {
+        if let Self::Member(role) = self { role.to_string() } else { String::new() }
+    }
+
     /// Whether this standing includes the permission, and so may give it away.
     pub(crate) fn holds(&self, permission: Permission) -> bool {
         match self {
@@ -90,19 +116,43 @@ impl Standing {
 
 fn member_may(action: Action) -> bool {
     match action {
-        Action::ReadKeys | Action::CreateKey | Action::ReadUsage | Action::ReadPlans => true,
-        Action::ChangeKey { own } | Action::RevokeKey { own } => own,
-        Action::ManagePolicy | Action::ManageServiceKeys => false,
+        Action::ReadKeys
+        | Action::CreateKey
+        | Action::ReadUsage
+        | Action::ReadPlans
+        | Action::ReadConsumers
+        | Action::WriteConsumers
+        | Action::ReadRoles
+        | Action::ReadWorkspace => true,
+        Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
+        Action::ManagePolicy
+        | Action::ManageServiceKeys
+        | Action::WritePlans
+        | Action::WriteRoles
+        | Action::RenameWorkspace
+        | Action::LimitWorkspace => false,
     }
 }
 
 fn service_key_may(held: &[Permission], action: Action) -> bool {
     let sufficient: &[Permission] = match action {
-        Action::ReadKeys => &[Permission::KeysRead],
-        Action::CreateKey | Action::ChangeKey { .. } | Action::RevokeKey { .. } => &[Permission::KeysWrite],
+        Action::ReadKeys | Action::ReadConsumers | Action::ReadRoles | Action::ReadWorkspace => {
+            &[Permission::KeysRead]
+        }
+        Action::CreateKey
+        | Action::ChangeKey { .. }
+        | Action::RevokeKey { .. }
+        | Action::WriteConsumers
+        | Action::OverrideLimits { .. } => &[Permission::KeysWrite],
         Action::ReadUsage => &[Permission::UsageRead],
         Action::ReadPlans => &[Permission::KeysRead, Permission::KeysWrite],
-        Action::ManagePolicy | Action::ManageServiceKeys => &[],
+        // With the others a service key would widen what its own keys may do.
+        Action::ManagePolicy
+        | Action::ManageServiceKeys
+        | Action::WritePlans
+        | Action::WriteRoles
+        | Action::RenameWorkspace
+        | Action::LimitWorkspace => &[],
     };
     sufficient.iter().any(|permission| held.contains(permission))
 }
@@ -155,6 +205,43 @@ mod tests {
                     Hidden => 'H',
                 })
                 .collect();
+            assert_eq!(rulings, expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_what_keys_hang_on() {
+        const ACTIONS: [Action; 10] = [
+            ReadConsumers,
+            WriteConsumers,
+            WritePlans,
+            ReadRoles,
+            WriteRoles,
+            OverrideLimits { own: true },
+            OverrideLimits { own: false },
+            ReadWorkspace,
+            RenameWorkspace,
+            LimitWorkspace,
+        ];
+        let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
+        let table = [
+            (Standing::Operator, "AAAAAAAAAA"),
+            (Standing::Member(MemberRole::Owner), "AAAAAAAAAF"),
+            (Standing::Member(MemberRole::Admin), "AAAAAAAAAF"),
+            (Standing::Member(MemberRole::Member), "AAFAFAFAFF"),
+            (Standing::Stranger, "HHHHHHHHHH"),
+            (service(&[KeysVerify, UsageRead]), "FFFFFFFFFF"),
+            (service(&[KeysRead]), "AFFAFFFAFF"),
+            (service(&[KeysWrite]), "FAFFFAAFFF"),
+            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAFAFAAAFF"),
+        ];
+        for (standing, expected) in table {
+            let letter = |action: &Action| match standing.may(*action) {
+                Allowed => 'A',
+                Forbidden => 'F',
+                Hidden => 'H',
+            };
+            let rulings: String = ACTIONS.iter().map(letter).collect();
             assert_eq!(rulings, expected, "{standing:?}");
         }
     }

@@ -12,7 +12,8 @@ use crate::{
     access::{Action, Standing},
     caller::Caller,
     input::{self, Problems},
-    limits::{self, Limit},
+    levels::{self, Level},
+    limits::Limit,
     patch::{Cleared, Patch},
     policy::Policy,
     store::{Change, Changed, Deed, KeyRecord, KeyRow, limits_to_json},
@@ -69,7 +70,7 @@ impl Wanted {
                 .map(|names| input::role_names(&names, it)),
             limits: cleared
                 .field("limits", message.limits.as_ref(), it)
-                .map(|list| limits::parse(&list.items, it)),
+                .map(|list| levels::parse(&list.items, Level::Key, it)),
             allowed_ips: cleared
                 .field("allowed_ips", list(&message.allowed_ips), it)
                 .map(|texts| input::allowed_ips(&texts, it)),

@@ -15,6 +15,7 @@ use tollgate_verify::{Environment, Permission, scope};
 
 const NAME_CHARACTERS: usize = 100;
 const DESCRIPTION_CHARACTERS: usize = 500;
+const PLAN_NAME_CHARACTERS: usize = 64;
 const QUERY_CHARACTERS: usize = 100;
 const SCOPES: usize = 64;
 const ROLES: usize = 16;
@@ -76,13 +77,25 @@ pub(crate) fn path_id<K: IdKind>(text: &str, what: &str) -> Result<Id<K>, Fault>
     text.parse().map_err(|_| Fault::not_found(what))
 }
 
-/// The name of a key or service key.
+/// The name of a key, a service key, a consumer or a workspace.
 pub(crate) fn name(text: &str, problems: &mut Problems) -> String {
     if text.trim().is_empty() || text.chars().nth(NAME_CHARACTERS).is_some() {
         problems.add("/name", format!("must have 1 to {NAME_CHARACTERS} characters, and not only spaces"));
     }
     if text.chars().any(char::is_control) {
         problems.add("/name", "must not contain control characters");
+    }
+    text.to_owned()
+}
+
+/// The name of a plan. It is sent as a header (`X-Tollgate-Plan`), so it is plain ASCII.
+pub(crate) fn plan_name(text: &str, problems: &mut Problems) -> String {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b" _.:-".contains(&b);
+    let fine =
+        (1..=PLAN_NAME_CHARACTERS).contains(&text.len()) && text.bytes().all(allowed) && text.trim() == text;
+    if !fine {
+        let rule = "of the characters A-Z a-z 0-9 _ . : -, and spaces between them";
+        problems.add("/name", format!("must have 1 to {PLAN_NAME_CHARACTERS} {rule}"));
     }
     text.to_owned()
 }
@@ -148,13 +161,30 @@ pub(crate) fn scopes(texts: &[String], problems: &mut Problems) -> Vec<String> {
 pub(crate) fn role_names(texts: &[String], problems: &mut Problems) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (place, text) in problems.at_most(texts, ROLES, "/roles").iter().enumerate() {
-        if text.is_empty() || text.len() > ROLE_CHARACTERS || text.contains('\0') {
-            problems.add(format!("/roles/{place}"), "there is no such role in the workspace");
+        if !is_role_name(text) {
+            problems.add(format!("/roles/{place}"), not_a_role_name());
         } else if !names.contains(text) {
             names.push(text.clone());
         }
     }
     names
+}
+
+/// The name of a role that is made.
+pub(crate) fn role_name(text: &str, problems: &mut Problems) -> String {
+    if !is_role_name(text) {
+        problems.add("/name", not_a_role_name());
+    }
+    text.to_owned()
+}
+
+fn is_role_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.:-".contains(&b);
+    (1..=ROLE_CHARACTERS).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn not_a_role_name() -> String {
+    format!("must have 1 to {ROLE_CHARACTERS} of the characters a-z 0-9 _ . : -")
 }
 
 /// Networks in their canonical form: an address is a network of one, host bits are zero, IPv4-mapped IPv6 is IPv4.

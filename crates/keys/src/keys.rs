@@ -15,7 +15,8 @@ use crate::{
     access::{Action, Standing},
     caller::Caller,
     input::{self, Problems},
-    limits::{self, Limit},
+    levels::{self, Level},
+    limits::Limit,
     page::Page,
     store::{
         Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, PlanRow, SecretRow,
@@ -55,7 +56,7 @@ impl Order {
             consumer: input::id(&message.consumer_id, "/consumer_id", it),
             scopes: input::scopes(&message.scopes, it),
             roles: input::role_names(&message.roles, it),
-            limits: limits::parse(&message.limits, it),
+            limits: levels::parse(&message.limits, Level::Key, it),
             expires_at: input::expiry(message.expires_at, message.expires_in_days, now, it),
             not_before: input::beginning(message.not_before, now, it),
             allowed_ips: input::allowed_ips(&message.allowed_ips, it),
@@ -241,10 +242,12 @@ impl KeysService {
         let mut problems = Problems::default();
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let page = Page::parse(message.page.as_ref(), &mut problems);
+        let consumer: Option<ConsumerId> = input::id(&message.consumer_id, "/consumer_id", &mut problems);
         let filter = KeyFilter {
             status: status(message.status, &mut problems),
             environment: input::known_environment(message.environment, &mut problems),
             name_part: input::query(&message.q, &mut problems),
+            consumer: consumer.map(Into::into),
         };
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;

@@ -1,4 +1,4 @@
-//! The keys role: workspaces, plans, keys, service keys, usage, and the audit of these.
+//! The keys role: workspaces, plans, consumers, roles, keys, service keys, usage, and the audit of these.
 //!
 //! A call comes in through [`service`], which parses nothing and decides nothing; `input` parses, `access` decides who
 //! may, the file that is named after the thing does it, and `store` keeps it.
@@ -11,16 +11,20 @@ mod caller;
 mod ceiling;
 mod change_key;
 mod config;
+mod consumers;
 mod drain;
 mod input;
 mod keys;
+mod levels;
 mod limits;
+mod overrides;
 mod page;
 mod patch;
 mod plans;
 mod policy;
 mod resolve;
 mod retention;
+mod roles;
 mod rotate;
 pub mod service;
 mod service_keys;

@@ -32,6 +32,27 @@ impl<T> Patch<T> {
         }
     }
 
+    /// For a changeset, a column that may be null: absent, it stays.
+    #[expect(
+        clippy::option_option,
+        reason = "as the changes of a row have it: stays, becomes null, becomes this"
+    )]
+    pub(crate) fn nullable(self) -> Option<Option<T>> {
+        match self {
+            Self::Keep => None,
+            Self::Clear => Some(None),
+            Self::Set(value) => Some(Some(value)),
+        }
+    }
+
+    /// For a changeset, a column whose default is "nothing": absent, it stays.
+    pub(crate) fn or_default(self) -> Option<T>
+    where
+        T: Default,
+    {
+        self.nullable().map(Option::unwrap_or_default)
+    }
+
     /// What a column that may be null becomes, if it is now `present`.
     pub(crate) fn over(self, present: Option<T>) -> Option<T> {
         match self {
@@ -106,6 +127,14 @@ mod tests {
         let mut problems = Problems::default();
         Cleared::parse(&["a".to_owned(), "a".to_owned()], &["a"], &mut problems);
         assert_eq!(problems.check().expect_err("refused").violated()[0].pointer, "/clear");
+    }
+
+    #[test]
+    fn what_a_changeset_says() {
+        assert_eq!(Patch::<u8>::Keep.nullable(), None);
+        assert_eq!(Patch::<u8>::Clear.nullable(), Some(None));
+        assert_eq!(Patch::Set(7).nullable(), Some(Some(7)));
+        assert_eq!((Patch::<u8>::Keep.or_default(), Patch::<u8>::Clear.or_default()), (None, Some(0)));
     }
 
     #[test]

@@ -83,8 +83,30 @@ rpcs! {
     // workspaces.rs
     ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
     list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
+    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse;
+    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse;
     // plans.rs
     list_plans(ListPlansRequest) -> ListPlansResponse;
+    get_plan(GetPlanRequest) -> GetPlanResponse;
+    create_plan(CreatePlanRequest) -> CreatePlanResponse;
+    update_plan(UpdatePlanRequest) -> UpdatePlanResponse;
+    delete_plan(DeletePlanRequest) -> DeletePlanResponse;
+    // consumers.rs
+    create_consumer(CreateConsumerRequest) -> CreateConsumerResponse;
+    get_consumer(GetConsumerRequest) -> GetConsumerResponse;
+    list_consumers(ListConsumersRequest) -> ListConsumersResponse;
+    update_consumer(UpdateConsumerRequest) -> UpdateConsumerResponse;
+    delete_consumer(DeleteConsumerRequest) -> DeleteConsumerResponse;
+    // roles.rs
+    create_role(CreateRoleRequest) -> CreateRoleResponse;
+    get_role(GetRoleRequest) -> GetRoleResponse;
+    list_roles(ListRolesRequest) -> ListRolesResponse;
+    update_role(UpdateRoleRequest) -> UpdateRoleResponse;
+    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
+    // overrides.rs
+    put_key_override(PutKeyOverrideRequest) -> PutKeyOverrideResponse;
+    list_key_overrides(ListKeyOverridesRequest) -> ListKeyOverridesResponse;
+    delete_key_override(DeleteKeyOverrideRequest) -> DeleteKeyOverrideResponse;
     // keys.rs
     create_key(CreateKeyRequest) -> CreateKeyResponse;
     get_key(GetKeyRequest) -> GetKeyResponse;

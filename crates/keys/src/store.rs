@@ -4,11 +4,15 @@
 //! [`change`](change::change) only.
 
 pub(crate) mod change;
+mod consumers;
+mod contains;
 mod keys;
 mod lives;
 pub(crate) mod once;
+mod plans;
 mod policies;
 mod retention;
+mod roles;
 mod rows;
 pub(crate) mod schema;
 mod service_keys;
@@ -24,7 +28,8 @@ use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
 
-pub(crate) use change::{Change, Deed, Outcome};
+pub(crate) use change::{Change, Deed, Outcome, Removal};
+pub(crate) use consumers::ConsumerFilter;
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
 pub(crate) use lives::{Changed, Rotated, Rotation};
 pub(crate) use retention::Aged;

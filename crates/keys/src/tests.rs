@@ -2,12 +2,17 @@
 
 mod absence;
 mod authorization;
+mod cabinet;
+mod consumers;
 mod counter;
 mod drain;
 mod keys;
 mod lives;
+mod overrides;
+mod plans;
 mod policy;
 mod resolve;
+mod roles;
 mod service_keys;
 mod usage;
 mod workspaces;

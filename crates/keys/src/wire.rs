@@ -1,21 +1,52 @@
 //! Rows as the messages that answer with them.
 
 use tollgate_db::{DbList, DbTime};
-use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, SecretId, ServiceKeyId, WorkspaceId};
+use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
     limits::{Limit, in_force},
     store::{
-        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, ServiceKeyRow, WorkspaceRow, limits_from_json,
+        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, RoleRow, ServiceKeyRow, WorkspaceRow,
+        limits_from_json,
     },
 };
 
-pub(crate) fn workspace(row: WorkspaceRow, role: String) -> wire::Workspace {
-    wire::Workspace {
+pub(crate) fn workspace(row: WorkspaceRow, role: String) -> Result<wire::Workspace, Fault> {
+    Ok(wire::Workspace {
         id: WorkspaceId::from(row.id).to_string(),
         name: row.name,
         role,
+        created_at: Some(to_wire(row.created_at.0)),
+        limits: on_the_wire(limits_from_json(&row.limits)?),
+    })
+}
+
+pub(crate) fn workspace_id(key: &KeyRow) -> String {
+    WorkspaceId::from(key.workspace_id).to_string()
+}
+
+pub(crate) fn consumer(row: ConsumerRow) -> Result<wire::Consumer, Fault> {
+    Ok(wire::Consumer {
+        id: ConsumerId::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        limits: on_the_wire(limits_from_json(&row.limits)?),
+        name: row.name,
+        external_id: row.external_id,
+        plan_id: row.plan_id.map(|id| PlanId::from(id).to_string()).unwrap_or_default(),
+        metadata_json: row.metadata.0.to_string(),
+        enabled: row.enabled,
+        created_by: row.created_by,
+        created_at: Some(to_wire(row.created_at.0)),
+    })
+}
+
+pub(crate) fn role(row: RoleRow) -> wire::Role {
+    wire::Role {
+        id: RoleId::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        name: row.name,
+        scopes: row.scopes.0,
         created_at: Some(to_wire(row.created_at.0)),
     }
 }

@@ -1,21 +1,37 @@
-//! Workspaces: the personal one, made on first need; and what a caller is to a workspace.
+//! Workspaces: the personal one, made on first need; shown and changed; and what a caller is to a workspace.
 
 use serde_json::json;
+use tollgate_changes::{Cut, Effect};
 use tollgate_db::DbJson;
 use tollgate_kernel::{Fault, UserId, WorkspaceId};
 use tollgate_proto::keys as wire;
-use tollgate_verify::MemberRole;
+use tollgate_verify::{MemberRole, Subject};
 
 use crate::{
     KeysService,
-    access::{Standing, forbidden},
+    access::{Action, Standing, forbidden},
     caller::{Caller, Principal, nobody},
-    input::Problems,
+    input::{self, Problems},
+    levels::{self, Level},
     page::Page,
+    patch::Cleared,
     plans::starting_plans,
-    store::{Change, Deed, MemberRow, WorkspaceRow},
+    store::{Change, Deed, MemberRow, WorkspaceChanges, WorkspaceRow, limits_to_json},
     wire as messages,
 };
+
+fn parse(message: &wire::UpdateWorkspaceRequest) -> Result<WorkspaceChanges, Fault> {
+    let mut problems = Problems::default();
+    let it = &mut problems;
+    let cleared = Cleared::parse(&message.clear, &["limits"], it);
+    let limits = message.limits.as_ref().map(|list| levels::parse(&list.items, Level::Workspace, it));
+    let changes = WorkspaceChanges {
+        name: message.name.as_deref().map(|text| input::name(text, it)),
+        limits: cleared.field("limits", limits, it).or_default().map(|limits| limits_to_json(&limits)),
+    };
+    problems.check()?;
+    Ok(changes)
+}
 
 impl KeysService {
     pub(crate) async fn ensure_personal_workspace(
@@ -26,7 +42,7 @@ impl KeysService {
         // A machine has no workspace of its own making.
         let Principal::User { id, .. } = caller.principal else { return Err(forbidden()) };
         let row = self.personal_workspace(&caller, id).await?;
-        let workspace = messages::workspace(row, MemberRole::Owner.to_string());
+        let workspace = messages::workspace(row, MemberRole::Owner.to_string())?;
         Ok(wire::EnsurePersonalWorkspaceResponse { workspace: Some(workspace) })
     }
 
@@ -42,8 +58,60 @@ impl KeysService {
         let Principal::User { id, .. } = caller.principal else { return Err(forbidden()) };
         let rows = self.store.workspaces_of(id, page).await?;
         let (rows, next_cursor) = page.cut(rows, |(workspace, _)| workspace.id);
-        let workspaces = rows.into_iter().map(|(row, role)| messages::workspace(row, role)).collect();
-        Ok(wire::ListWorkspacesResponse { workspaces, next_cursor })
+        let workspaces = rows.into_iter().map(|(row, role)| messages::workspace(row, role));
+        Ok(wire::ListWorkspacesResponse { workspaces: workspaces.collect::<Result<_, _>>()?, next_cursor })
+    }
+
+    pub(crate) async fn get_workspace(
+        &self,
+        message: wire::GetWorkspaceRequest,
+    ) -> Result<wire::GetWorkspaceResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let (row, standing) = self.workspace_for(&caller, &message.workspace_id).await?;
+        standing.require(Action::ReadWorkspace, "workspace")?;
+        Ok(wire::GetWorkspaceResponse { workspace: Some(messages::workspace(row, standing.role())?) })
+    }
+
+    pub(crate) async fn update_workspace(
+        &self,
+        message: wire::UpdateWorkspaceRequest,
+    ) -> Result<wire::UpdateWorkspaceResponse, Fault> {
+        let caller = Caller::try_from(message.caller.clone())?;
+        let (row, standing) = self.workspace_for(&caller, &message.workspace_id).await?;
+        let changes = parse(&message)?;
+        if changes.name.is_some() || changes.is_nothing() {
+            standing.require(Action::RenameWorkspace, "workspace")?;
+        }
+        if changes.limits.is_some() {
+            standing.require(Action::LimitWorkspace, "workspace")?;
+        }
+        let answer = |row, effect: Option<Effect>| {
+            let workspace = Some(messages::workspace(row, standing.role())?);
+            Ok(wire::UpdateWorkspaceResponse { workspace, effect: effect.map(Into::into) })
+        };
+        if changes.is_nothing() {
+            return answer(row, None);
+        }
+        let id = row.id.typed();
+        let (target, at) = (message.workspace_id, self.clock.now());
+        let deed = Deed { caller: &caller, workspace: id, action: "workspace.update", target, at };
+        let change = if changes.limits.is_some() {
+            let cut = Cut { subject: Subject::Workspace(id), wait: !message.no_wait };
+            Change::cuts_off(&self.store, cut, deed)
+        } else {
+            Change::grants(&self.store, deed)
+        };
+        let effect = self.store.workspace_update(change, id, changes).await?;
+        answer(self.store.workspace_by_id(id).await?.ok_or_else(|| Fault::not_found("workspace"))?, effect)
+    }
+
+    /// A workspace by its id, and what the caller is to it. One of which the caller may not know is not there.
+    async fn workspace_for(&self, caller: &Caller, id: &str) -> Result<(WorkspaceRow, Standing), Fault> {
+        let id = input::path_id(id, "workspace")?;
+        let standing = self.standing(caller, id).await?;
+        let row = self.store.workspace_by_id(id).await?;
+        let known = row.filter(|_| standing != Standing::Stranger);
+        Ok((known.ok_or_else(|| Fault::not_found("workspace"))?, standing))
     }
 
     /// The workspace that a request is about, and what the caller is to it. Named: that one, if the caller may know of

@@ -278,7 +278,9 @@ impl Follows for Grant {
         let scopes: usize = self.scopes.iter().map(|scope| scope.len() + LIST_ITEM).sum();
         let zone = |limit: &ratelimit::Limit| limit.calendar.as_ref().map_or(0, |it| it.time_zone.len());
         let limit = |it: &ratelimit::Limit| size_of_val(it) + it.name.len() + zone(it) + LIST_ITEM;
-        let lists = scopes + self.limits.iter().map(limit).sum::<usize>();
+        let of_consumer = self.consumer.iter().flat_map(|it| &it.limits);
+        let limits = self.limits.iter().chain(of_consumer).chain(&self.workspace_limits);
+        let lists = scopes + limits.map(limit).sum::<usize>();
         let metadata = 4 * serde_json::to_string(&self.metadata).map_or(0, |text| text.len());
         (size_of::<Self>() + lists + metadata + self.allowed_ips.len() * LIST_ITEM) as u64
     }

@@ -33,6 +33,8 @@ use crate::{
         (name = "auth", description = "Signing up, logging in and out."),
         (name = "users", description = "The caller's own user."),
         (name = "workspaces", description = "Tenants, and the plans in them."),
+        (name = "consumers", description = "Whom a workspace gives keys to, and what their keys share."),
+        (name = "roles", description = "Named sets of scopes, for keys to have."),
         (name = "keys", description = "API keys and how they are used."),
         (name = "service-keys", description = "Management credentials for machines."),
         (name = "verify", description = "The turnstile, for services that hold somebody's key in their hands."),

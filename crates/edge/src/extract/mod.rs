@@ -12,7 +12,7 @@ mod reason;
 mod shape;
 
 pub(crate) use caller::Caller;
-pub(crate) use id::PathId;
+pub(crate) use id::{PathId, PathName};
 pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::Json;
 pub(crate) use patch::{Cleared, Patch};

@@ -50,6 +50,13 @@ impl Effect {
     pub(crate) const UNCHANGED: Self = Self { effective: Effective::Acknowledged, took_ms: 0 };
 }
 
+impl Effect {
+    /// Of a change that may have had nothing to cut off: then it held before the call returned.
+    pub(crate) fn of(effect: Option<kernel::Effect>) -> Result<Self, Fault> {
+        effect.map_or(Ok(Self::UNCHANGED), Self::try_from)
+    }
+}
+
 impl TryFrom<kernel::Effect> for Effect {
     type Error = Fault;
 

@@ -43,7 +43,7 @@ pub(crate) struct NewKey {
     /// The plan whose limits and scopes it has; `basic` if it is not given.
     #[schema(example = "pln_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     plan_id: Option<String>,
-    /// Whom it is given to.
+    /// Whom it is given to: then it shares that consumer's limits, and passes only while the consumer is enabled.
     #[schema(example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     consumer_id: Option<String>,
     /// What it may do; the plan's scopes if none are given. Of `a-z 0-9 _ . : -`, at most 100 characters each. A whole last segment
@@ -98,7 +98,7 @@ pub(crate) struct Key {
     /// How it begins: enough to recognize it, not enough to use it.
     #[schema(example = "tg_live_7Gk2")]
     start: String,
-    /// Its own scopes; if it has none, the plan's are in force.
+    /// Its own scopes; if it has neither scopes nor roles, the plan's are in force.
     scopes: Vec<String>,
     /// Names of roles of the workspace, whose scopes it has too.
     roles: Vec<String>,
@@ -192,6 +192,9 @@ pub(crate) struct KeysQuery {
     /// Only keys with this in their name, without regard to ASCII case.
     #[param(max_length = 100, nullable = false)]
     q: Option<String>,
+    /// Only keys of this consumer.
+    #[param(nullable = false, example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    consumer_id: Option<String>,
 }
 
 /// Make a key
@@ -266,6 +269,7 @@ pub(crate) async fn list_keys(
         status: query.status.map(KeyStatus::from).unwrap_or_default().into(),
         environment: query.environment.map(keys::Environment::from).unwrap_or_default().into(),
         q: query.q.unwrap_or_default(),
+        consumer_id: query.consumer_id.unwrap_or_default(),
     };
     let answer = app.keys.list_keys(Request::new(request)).await?.into_inner();
     Ok(Json(Keys { data: all(answer.keys)?, next_cursor: answer.next_cursor }))

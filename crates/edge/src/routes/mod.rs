@@ -1,6 +1,7 @@
 //! The handlers, one file per resource. Each takes the request apart, asks one role, and puts the answer together.
 
 pub(crate) mod auth;
+pub(crate) mod consumers;
 pub(crate) mod docs;
 mod effect;
 mod environment;
@@ -14,8 +15,10 @@ pub(crate) mod keys;
 mod limit;
 pub(crate) mod list;
 pub(crate) mod me;
+pub(crate) mod overrides;
 pub(crate) mod plans;
 pub(crate) mod policy;
+pub(crate) mod roles;
 pub(crate) mod service_keys;
 pub(crate) mod usage;
 pub(crate) mod verify;

@@ -1,19 +1,25 @@
-//! The workspaces that the caller is a member of.
+//! Workspaces: those that the caller is a member of; shown and changed.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use tollgate_kernel::Fault;
-use tollgate_proto::keys::{self, ListWorkspacesRequest};
+use serde::{Deserialize, Serialize};
+use tollgate_kernel::{Fault, WorkspaceId};
+use tollgate_proto::keys::{
+    self, GetWorkspaceRequest, LimitList, ListWorkspacesRequest, UpdateWorkspaceRequest,
+};
 use tonic::Request;
 use utoipa::ToSchema;
 
-use super::list::{PageQuery, list_of};
+use super::{
+    effect::{Effect, WaitQuery},
+    limit::Limit,
+    list::{PageQuery, list_of},
+};
 use crate::{
     app::App,
-    extract::{Caller, Json, Query},
+    extract::{Caller, Cleared, Json, Patch, PathId, Query},
     problem::Problem,
-    wire::{all, instant},
+    wire::{all, instant, required},
 };
 
 /// A tenant: it owns keys, plans and service keys.
@@ -29,8 +35,34 @@ pub(crate) struct Workspace {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false, example = "owner")]
     role: String,
+    /// What the instance allows it: shared by all its keys. In verdicts the names begin with `workspace.`.
+    limits: Vec<Limit>,
     /// When it was made.
     created_at: DateTime<Utc>,
+}
+
+/// What is to be changed of a workspace. What is left out stays; `null` takes the value away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkspacePatch {
+    /// For people. Cannot be taken away.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 100, example = "The web shop")]
+    name: Patch<String>,
+    /// What the instance allows it: all of it anew. By operators only.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Limit>>, max_items = 4)]
+    limits: Patch<Vec<Limit>>,
+}
+
+/// A workspace that was just changed, and how that came to hold.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChangedWorkspace {
+    /// Its record.
+    #[serde(flatten)]
+    record: Workspace,
+    /// How the change came to hold.
+    effect: Effect,
 }
 
 list_of! {
@@ -57,6 +89,64 @@ pub(crate) async fn list_workspaces(
     Ok(Json(Workspaces { data: all(answer.workspaces)?, next_cursor: answer.next_cursor }))
 }
 
+/// Show a workspace
+#[utoipa::path(
+    get, path = "/v1/workspaces/{id}", operation_id = "getWorkspace", tag = "workspaces",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    responses(
+        (status = 200, description = "The workspace.", body = Workspace),
+        (status = 403, description = "The caller is a service key without `keys.read`."),
+    )
+)]
+pub(crate) async fn get_workspace(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WorkspaceId>,
+) -> Result<Json<Workspace>, Problem> {
+    let request = GetWorkspaceRequest { caller: Some(caller.to_proto()), workspace_id: id.to_string() };
+    let answer = app.keys.get_workspace(Request::new(request)).await?.into_inner();
+    Ok(Json(required(answer.workspace, "workspace")?.try_into()?))
+}
+
+/// Change a workspace
+///
+/// Its name is for its owners and admins to say; its limits are what the instance allows it, so for operators only. They hold
+/// for every key of the workspace when this returns.
+#[utoipa::path(
+    patch, path = "/v1/workspaces/{id}", operation_id = "updateWorkspace", tag = "workspaces",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(
+        ("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        WaitQuery,
+    ),
+    responses(
+        (status = 200, description = "The workspace as it is now.", body = ChangedWorkspace),
+        (status = 403, description = "The caller may not change this of the workspace."),
+    )
+)]
+pub(crate) async fn update_workspace(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId<WorkspaceId>,
+    Query(query): Query<WaitQuery>,
+    Json(body): Json<WorkspacePatch>,
+) -> Result<Json<ChangedWorkspace>, Problem> {
+    let mut cleared = Cleared::default();
+    let limits = body.limits.map(|it| LimitList { items: it.into_iter().map(Into::into).collect() });
+    let request = UpdateWorkspaceRequest {
+        caller: Some(caller.to_proto()),
+        workspace_id: id.to_string(),
+        name: cleared.value("name", body.name),
+        limits: cleared.value("limits", limits),
+        clear: cleared.into_names(),
+        no_wait: query.no_wait(),
+    };
+    let answer = app.keys.update_workspace(Request::new(request)).await?.into_inner();
+    let record = required(answer.workspace, "workspace")?.try_into()?;
+    Ok(Json(ChangedWorkspace { record, effect: Effect::of(answer.effect)? }))
+}
+
 impl TryFrom<keys::Workspace> for Workspace {
     type Error = Fault;
 
@@ -65,6 +155,7 @@ impl TryFrom<keys::Workspace> for Workspace {
             id: workspace.id,
             name: workspace.name,
             role: workspace.role,
+            limits: all(workspace.limits)?,
             created_at: instant(workspace.created_at, "created_at")?,
         })
     }

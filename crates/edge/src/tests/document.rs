@@ -31,7 +31,7 @@ fn is_public(operation: &Value) -> bool {
 }
 
 pub(super) fn with_id(path: &str) -> String {
-    let path = path.replace("{secret_id}", "sec_00000000000000000000000001");
+    let path = path.replace("{secret_id}", "sec_00000000000000000000000001").replace("{name}", "minute");
     path.replace("{id}", "key_00000000000000000000000001")
 }
 
@@ -51,6 +51,11 @@ fn the_routes_are_those_of_the_design() {
     POST /v1/auth/logout-all
     POST /v1/auth/refresh
     POST /v1/auth/signup
+    GET /v1/consumers
+    POST /v1/consumers
+    GET /v1/consumers/{id}
+    PATCH /v1/consumers/{id}
+    DELETE /v1/consumers/{id}
     GET /v1/gate
     HEAD /v1/gate
     POST /v1/gate
@@ -64,12 +69,24 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/keys/{id}
     PATCH /v1/keys/{id}
     DELETE /v1/keys/{id}
+    GET /v1/keys/{id}/overrides
+    POST /v1/keys/{id}/overrides
+    DELETE /v1/keys/{id}/overrides/{name}
     POST /v1/keys/{id}/rotate
     GET /v1/keys/{id}/secrets
     DELETE /v1/keys/{id}/secrets/{secret_id}
     GET /v1/keys/{id}/usage
     GET /v1/me
     GET /v1/plans
+    POST /v1/plans
+    GET /v1/plans/{id}
+    PATCH /v1/plans/{id}
+    DELETE /v1/plans/{id}
+    GET /v1/roles
+    POST /v1/roles
+    GET /v1/roles/{id}
+    PATCH /v1/roles/{id}
+    DELETE /v1/roles/{id}
     GET /v1/service-keys
     POST /v1/service-keys
     DELETE /v1/service-keys/{id}
@@ -77,6 +94,8 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/whoami/key
     GET /v1/whoami/user
     GET /v1/workspaces
+    GET /v1/workspaces/{id}
+    PATCH /v1/workspaces/{id}
     GET /v1/workspaces/{id}/policy
     PATCH /v1/workspaces/{id}/policy
     ");

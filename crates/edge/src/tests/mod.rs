@@ -6,6 +6,7 @@ mod doors;
 mod ext_authz;
 mod fakes;
 mod grpc;
+mod levels;
 mod limits;
 mod manage;
 mod per_ip;

@@ -82,6 +82,11 @@ async fn every_route_has_a_class() {
     POST /v1/auth/logout-all: ip-auth
     POST /v1/auth/refresh: ip-auth
     POST /v1/auth/signup: ip-auth
+    GET /v1/consumers: ip-management
+    POST /v1/consumers: ip-management
+    GET /v1/consumers/{id}: ip-management
+    PATCH /v1/consumers/{id}: ip-management
+    DELETE /v1/consumers/{id}: ip-management
     GET /v1/gate: ip-protected
     HEAD /v1/gate: ip-protected
     POST /v1/gate: ip-protected
@@ -93,10 +98,26 @@ async fn every_route_has_a_class() {
     POST /v1/keys: ip-management
     POST /v1/keys/verify: ip-protected
     GET /v1/keys/{id}: ip-management
+    PATCH /v1/keys/{id}: ip-management
     DELETE /v1/keys/{id}: ip-management
+    GET /v1/keys/{id}/overrides: ip-management
+    POST /v1/keys/{id}/overrides: ip-management
+    DELETE /v1/keys/{id}/overrides/{name}: ip-management
+    POST /v1/keys/{id}/rotate: ip-management
+    GET /v1/keys/{id}/secrets: ip-management
+    DELETE /v1/keys/{id}/secrets/{secret_id}: ip-management
     GET /v1/keys/{id}/usage: ip-management
     GET /v1/me: ip-management
     GET /v1/plans: ip-management
+    POST /v1/plans: ip-management
+    GET /v1/plans/{id}: ip-management
+    PATCH /v1/plans/{id}: ip-management
+    DELETE /v1/plans/{id}: ip-management
+    GET /v1/roles: ip-management
+    POST /v1/roles: ip-management
+    GET /v1/roles/{id}: ip-management
+    PATCH /v1/roles/{id}: ip-management
+    DELETE /v1/roles/{id}: ip-management
     GET /v1/service-keys: ip-management
     POST /v1/service-keys: ip-management
     DELETE /v1/service-keys/{id}: ip-management
@@ -104,6 +125,10 @@ async fn every_route_has_a_class() {
     GET /v1/whoami/key: ip-protected
     GET /v1/whoami/user: ip-protected
     GET /v1/workspaces: ip-management
+    GET /v1/workspaces/{id}: ip-management
+    PATCH /v1/workspaces/{id}: ip-management
+    GET /v1/workspaces/{id}/policy: ip-management
+    PATCH /v1/workspaces/{id}/policy: ip-management
     GET /docs/: ip-public
     GET /docs/index.css: ip-public
     GET /nothing: ip-public

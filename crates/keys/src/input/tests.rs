@@ -197,3 +197,34 @@ proptest! {
         prop_assert_eq!(network(&once), Some(once.clone()));
     }
 }
+
+#[test]
+fn names_of_roles_are_words() {
+    for (text, good) in [
+        ("reader", true),
+        ("team:orders.read-only_2", true),
+        (&"r".repeat(100), true),
+        (&"r".repeat(101), false),
+        ("", false),
+        ("Reader", false),
+        ("a b", false),
+        ("a\"b", false),
+        ("a\0", false),
+        ("é", false),
+    ] {
+        assert_eq!(is_role_name(text), good, "{text}");
+    }
+}
+
+#[test]
+fn a_key_has_each_role_once_and_not_too_many() {
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut problems = Problems::default();
+    assert_eq!(role_names(&texts(&["b", "a", "b"]), &mut problems), ["b", "a"]);
+    problems.check().expect("nothing is wrong");
+    let mut problems = Problems::default();
+    role_names(&texts(&["a", "B"]), &mut problems);
+    role_names(&texts(&["a"; 17]), &mut problems);
+    let fault = problems.check().expect_err("refused");
+    assert_eq!(fault.violated().iter().map(|it| &*it.pointer).collect::<Vec<_>>(), ["/roles/1", "/roles"]);
+}

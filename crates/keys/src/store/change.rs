@@ -7,7 +7,7 @@
 
 use tollgate_changes::Cut;
 use tollgate_db::DbId;
-use tollgate_kernel::{Id, IdKind, Timestamp, WorkspaceId};
+use tollgate_kernel::{Code, Fault, Id, IdKind, Timestamp, WorkspaceId};
 use tollgate_verify::Subject;
 
 use super::{Store, rows::AuditRow};
@@ -84,9 +84,27 @@ impl Deed<'_> {
     }
 }
 
+/// What came of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Done,
+    /// So many have it; nothing was done.
+    InUse {
+        keys: i64,
+        consumers: i64,
+    },
+    /// It is not there any more.
+    Gone,
+}
+
 impl<T> Outcome<T> {
     pub(crate) fn is_change(&self) -> bool {
         matches!(self, Self::Changed(_))
+    }
+
+    pub(crate) fn value(self) -> T {
+        let (Self::Changed(value) | Self::Unchanged(value)) = self;
+        value
     }
 }
 
@@ -122,6 +140,37 @@ macro_rules! change {
 }
 
 pub(crate) use change;
+
+/// The fault of a change that collided with what is there: `taken` says what is taken if something that must be unique is.
+pub(super) fn collision(fault: Fault, taken: &'static str) -> Fault {
+    match cause(&fault) {
+        Some(tollgate_db::Error::Unique(_)) => Fault::new(Code::Conflict, taken),
+        _ => came_between(fault),
+    }
+}
+
+/// The fault of a change that refers to what was there when it was looked for, and is not any more; or the other way round.
+pub(super) fn came_between(fault: Fault) -> Fault {
+    match cause(&fault) {
+        Some(tollgate_db::Error::ForeignKey(_)) => Fault::new(
+            Code::Conflict,
+            "Something that this refers to, or that refers to this, was changed at the same time; try again.",
+        ),
+        _ => fault,
+    }
+}
+
+fn cause(fault: &Fault) -> Option<&tollgate_db::Error> {
+    std::error::Error::source(fault)?.downcast_ref()
+}
+
+impl Store {
+    /// Writes down a deed that another role does.
+    pub(crate) async fn record(&self, change: Change) -> Result<(), Fault> {
+        change!(self, change, |_c| Outcome::Changed(()))?;
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {

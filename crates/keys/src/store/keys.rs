@@ -9,7 +9,7 @@ use tollgate_verify::Environment;
 
 use super::{
     Change, Deed, Outcome, Store,
-    change::change,
+    change::{came_between, change},
     once::{Claim, claim},
     rows::{
         ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
@@ -36,6 +36,7 @@ pub(crate) struct KeyFilter {
     pub(crate) environment: Option<Environment>,
     /// In lower case.
     pub(crate) name_part: Option<String>,
+    pub(crate) consumer: Option<DbId>,
 }
 
 /// A key has one status: the first of these that it fits.
@@ -73,7 +74,8 @@ impl Store {
                 diesel::insert_into(secrets::table).values(&secret).execute(c).await?;
                 Outcome::Changed(Created::New)
             }
-        })?;
+        })
+        .map_err(came_between)?;
         let (Outcome::Changed(created) | Outcome::Unchanged(created)) = outcome;
         Ok(created)
     }
@@ -113,6 +115,9 @@ impl Store {
             }
             if let Some(environment) = filter.environment {
                 query = query.filter(keys::environment.eq(environment.as_str()));
+            }
+            if let Some(consumer) = filter.consumer {
+                query = query.filter(keys::consumer_id.eq(consumer));
             }
             if let Some(pattern) = &name_pattern {
                 query = query.filter(keys::name_folded.like(pattern).escape('\\'));
@@ -197,7 +202,7 @@ impl Store {
 }
 
 /// A pattern that finds the part anywhere, and takes it literally.
-fn like_pattern(part: &str) -> String {
+pub(super) fn like_pattern(part: &str) -> String {
     let mut pattern = String::from("%");
     for letter in part.chars() {
         if matches!(letter, '%' | '_' | '\\') {

@@ -11,7 +11,7 @@ use tollgate_kernel::{ConsumerId, Fault, KeyId, SecretId, Timestamp, WorkspaceId
 
 use super::{
     Change, Deed, Outcome, Store,
-    change::change,
+    change::{came_between, change},
     once::{Claim, claim},
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
     schema::{consumers, idempotency, keys, last_used, roles, secrets},
@@ -68,7 +68,8 @@ impl Store {
             let row = KeyRow { revision: key.revision + 1, ..key };
             let updated = diesel::update(seen).set(&row).execute(c).await?;
             if updated == 1 { Outcome::Changed(Changed::Done) } else { Outcome::Unchanged(Changed::Stale) }
-        })?;
+        })
+        .map_err(came_between)?;
         let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
         Ok((changed, effect))
     }

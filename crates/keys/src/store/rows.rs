@@ -7,7 +7,7 @@ use tollgate_kernel::{Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
 use super::schema::{
-    audit_events, consumers, idempotency, keys, members, plans, secrets, service_keys, workspaces,
+    audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
 };
 use crate::limits::Limit;
 
@@ -103,6 +103,47 @@ pub(crate) struct ConsumerRow {
     pub(crate) created_at: DbTime,
 }
 
+/// What is to be changed of a consumer; absent: it stays.
+#[derive(Debug, Clone, Default, AsChangeset)]
+#[diesel(table_name = consumers)]
+#[expect(clippy::option_option, reason = "as diesel's changesets have it: stays, becomes null, becomes this")]
+pub(crate) struct ConsumerChanges {
+    pub(crate) name: Option<String>,
+    pub(crate) name_folded: Option<String>,
+    pub(crate) external_id: Option<Option<String>>,
+    pub(crate) plan_id: Option<Option<DbId>>,
+    pub(crate) limits: Option<DbJson>,
+    pub(crate) metadata: Option<DbJson>,
+    pub(crate) enabled: Option<bool>,
+}
+
+/// What is to be changed of a plan; absent: it stays.
+#[derive(Debug, Clone, Default, AsChangeset)]
+#[diesel(table_name = plans)]
+pub(crate) struct PlanChanges {
+    pub(crate) name: Option<String>,
+    pub(crate) limits: Option<DbJson>,
+    pub(crate) scopes: Option<DbList>,
+}
+
+/// What is to be changed of a workspace; absent: it stays.
+#[derive(Debug, Clone, Default, AsChangeset)]
+#[diesel(table_name = workspaces)]
+pub(crate) struct WorkspaceChanges {
+    pub(crate) name: Option<String>,
+    pub(crate) limits: Option<DbJson>,
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = roles, check_for_backend(Pg, Sqlite))]
+pub(crate) struct RoleRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) name: String,
+    pub(crate) scopes: DbList,
+    pub(crate) created_at: DbTime,
+}
+
 #[derive(Clone, Queryable, Selectable)]
 #[diesel(table_name = secrets, check_for_backend(Pg, Sqlite))]
 pub(crate) struct SecretState {
@@ -178,6 +219,36 @@ pub(crate) struct IdempotencyRow {
     pub(crate) key_id: DbId,
     pub(crate) expires_at: DbTime,
     pub(crate) secret_id: Option<DbId>,
+}
+
+impl ConsumerChanges {
+    /// Nothing is to be changed.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Self { name, name_folded: _, external_id, plan_id, limits, metadata, enabled } = self;
+        let texts = name.is_none() && external_id.is_none() && metadata.is_none();
+        texts && plan_id.is_none() && limits.is_none() && enabled.is_none()
+    }
+
+    /// Something is to be changed that a grant says.
+    pub(crate) fn reaches_verdicts(&self) -> bool {
+        self.plan_id.is_some() || self.limits.is_some() || self.enabled.is_some()
+    }
+}
+
+impl PlanChanges {
+    /// Nothing is to be changed.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Self { name, limits, scopes } = self;
+        name.is_none() && limits.is_none() && scopes.is_none()
+    }
+}
+
+impl WorkspaceChanges {
+    /// Nothing is to be changed.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Self { name, limits } = self;
+        name.is_none() && limits.is_none()
+    }
 }
 
 impl KeyRow {

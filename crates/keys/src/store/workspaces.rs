@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use tollgate_changes::Effect;
 use tollgate_db::{DbId, read_db};
 use tollgate_kernel::{Fault, PlanId, UserId, WorkspaceId};
 use tollgate_verify::{MemberRole, UnknownWord};
@@ -9,7 +10,7 @@ use tollgate_verify::{MemberRole, UnknownWord};
 use super::{
     Change, Outcome, Store,
     change::change,
-    rows::{MemberRow, PlanRow, WorkspaceRow},
+    rows::{MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
     schema::{members, plans, workspaces},
 };
 use crate::page::Page;
@@ -23,6 +24,30 @@ impl Store {
             .await
             .optional())?;
         Ok(found.is_some())
+    }
+
+    pub(crate) async fn workspace_by_id(&self, id: WorkspaceId) -> Result<Option<WorkspaceRow>, Fault> {
+        Ok(read_db!(self.db, |c| workspaces::table
+            .find(DbId::from(id))
+            .select(WorkspaceRow::as_select())
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    /// Something is to be changed.
+    pub(crate) async fn workspace_update(
+        &self,
+        change: Change,
+        id: WorkspaceId,
+        changes: WorkspaceChanges,
+    ) -> Result<Option<Effect>, Fault> {
+        let (_, effect) = change!(self, change, |c| {
+            let row = workspaces::table.find(DbId::from(id));
+            let rows = diesel::update(row).set(&changes).execute(c).await?;
+            if rows == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
+        })?;
+        Ok(effect)
     }
 
     pub(crate) async fn workspace_personal(&self, owner: UserId) -> Result<Option<WorkspaceRow>, Fault> {

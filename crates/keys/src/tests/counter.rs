@@ -1,4 +1,4 @@
-//! A ratelimit role that hands out the batches it was given, and fails as it is told.
+//! A ratelimit role that hands out the batches it was given, keeps overrides, and fails as it is told.
 
 use std::{
     collections::VecDeque,
@@ -11,8 +11,9 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DrainTalliesRequest,
-        DrainTalliesResponse, TallyBatch, TallyRow,
+        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DeleteOverrideRequest,
+        DeleteOverrideResponse, DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest,
+        ListOverridesResponse, Override, PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -30,6 +31,8 @@ pub(crate) enum Mishap {
 pub(crate) struct Counter {
     batches: Mutex<VecDeque<TallyBatch>>,
     mishaps: Mutex<VecDeque<Mishap>>,
+    /// With their partitions.
+    overrides: Mutex<Vec<(String, Override)>>,
     pub(crate) acknowledged: Notify,
 }
 
@@ -118,22 +121,33 @@ impl RateLimit for Counter {
 
     async fn put_override(
         &self,
-        _: Request<tollgate_proto::ratelimit::PutOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::PutOverrideResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
+        request: Request<PutOverrideRequest>,
+    ) -> Result<Response<PutOverrideResponse>, Status> {
+        let PutOverrideRequest { partition, r#override } = request.into_inner();
+        let new = r#override.ok_or_else(|| Status::invalid_argument("no override"))?;
+        let mut overrides = self.overrides.lock().expect("whole");
+        overrides.retain(|(at, it)| !(*at == partition && it.subject == new.subject && it.name == new.name));
+        overrides.push((partition, new));
+        Ok(Response::new(PutOverrideResponse {}))
     }
 
     async fn delete_override(
         &self,
-        _: Request<tollgate_proto::ratelimit::DeleteOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::DeleteOverrideResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
+        request: Request<DeleteOverrideRequest>,
+    ) -> Result<Response<DeleteOverrideResponse>, Status> {
+        let DeleteOverrideRequest { partition, subject, name } = request.into_inner();
+        let mut overrides = self.overrides.lock().expect("whole");
+        overrides.retain(|(at, it)| !(*at == partition && it.subject == subject && it.name == name));
+        Ok(Response::new(DeleteOverrideResponse {}))
     }
 
     async fn list_overrides(
         &self,
-        _: Request<tollgate_proto::ratelimit::ListOverridesRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ListOverridesResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
+        request: Request<ListOverridesRequest>,
+    ) -> Result<Response<ListOverridesResponse>, Status> {
+        let partition = request.into_inner().partition;
+        let overrides = self.overrides.lock().expect("whole");
+        let here = overrides.iter().filter(|(at, _)| *at == partition).map(|(_, it)| it.clone());
+        Ok(Response::new(ListOverridesResponse { overrides: here.collect() }))
     }
 }

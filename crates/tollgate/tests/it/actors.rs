@@ -8,6 +8,7 @@ use tollgate_kernel::{Entropy, OsEntropy};
 use crate::{
     app::TestApp,
     http::{Answer, Call},
+    process,
 };
 
 /// A new e-mail address.
@@ -72,6 +73,27 @@ impl TestApp {
         User { app: self, email, password, id, workspace_id, tokens }
     }
 
+    /// A new operator, made beside the running system, and logged in.
+    pub(crate) async fn operator(&self) -> User<'_> {
+        let (email, password) = (email(), password());
+        self.secret("a password", &password);
+        let (settings, address, line) = (self.store_settings(), email.clone(), format!("{password}\n"));
+        let made = tokio::task::spawn_blocking(move || {
+            let variables: Vec<_> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let dir = process::empty();
+            process::run(dir.path(), &["operator", "create", "--email", &address], &variables, &line)
+        });
+        let made = made.await.expect("no panic");
+        assert_eq!(made.code, 0, "{}", made.err);
+        let tokens = self.log_in(&email, &password).await;
+        let id = self.get("/v1/me").bearer(&tokens.access).await.json(200)["id"].as_str().unwrap().to_owned();
+        // Made on first need.
+        self.get("/v1/plans").bearer(&tokens.access).await.json(200);
+        let workspaces = self.get("/v1/workspaces").bearer(&tokens.access).await.json(200);
+        let workspace_id = workspaces["data"][0]["id"].as_str().unwrap().to_owned();
+        User { app: self, email, password, id, workspace_id, tokens }
+    }
+
     pub(crate) fn sign_up(&self, email: &str, password: &str) -> Call {
         self.post("/v1/auth/signup").json(&json!({ "email": email, "password": password }))
     }
@@ -98,6 +120,18 @@ impl<'a> User<'a> {
 
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.app.delete(path).bearer(&self.tokens.access)
+    }
+
+    /// A consumer that was made of this.
+    pub(crate) async fn consumer(&self, body: Value) -> Value {
+        self.post("/v1/consumers", &body).await.json(201)
+    }
+
+    /// The id of the plan with this name.
+    pub(crate) async fn plan(&self, name: &str) -> Value {
+        let plans = self.get("/v1/plans").await.json(200);
+        let plan = plans["data"].as_array().unwrap().iter().find(|plan| plan["name"] == name);
+        plan.expect("there is such a plan")["id"].clone()
     }
 
     /// The same user with a new login, for a test that has outlived the access token.

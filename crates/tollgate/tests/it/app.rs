@@ -179,6 +179,11 @@ impl TestApp {
         self.client.call(Method::DELETE, path)
     }
 
+    /// What its processes were told of their stores, for commands beside them.
+    pub(crate) fn store_settings(&self) -> Vec<(String, String)> {
+        self.stores.as_ref().expect("it has not been restarted").settings.clone()
+    }
+
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         self.client.call(method, path)
     }

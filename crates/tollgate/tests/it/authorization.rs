@@ -19,11 +19,17 @@ const PUBLIC: [&str; 10] = [
     "/readyz",
 ];
 
+/// Where something is made in a workspace that the body may name.
+const IN_A_WORKSPACE: [&str; 5] = ["/v1/keys", "/v1/service-keys", "/v1/consumers", "/v1/plans", "/v1/roles"];
+
 /// A body that parses, so that it is the caller that is refused and not the body.
 fn body(path: &str) -> Value {
     match path {
-        "/v1/keys" => json!({ "name": "a" }),
         "/v1/service-keys" => json!({ "name": "a", "permissions": ["keys.verify"] }),
+        "/v1/keys" | "/v1/consumers" | "/v1/plans" | "/v1/roles" => json!({ "name": "a" }),
+        "/v1/keys/{id}/overrides" => {
+            json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
+        }
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
         _ => json!({}),
     }
@@ -35,7 +41,7 @@ async fn nobody_gets_in_where_a_credential_is_needed() {
     let document = app.get("/openapi.json").await.json(200);
     let mut asked = 0;
     for (path, method, operation) in operations(&document) {
-        let concrete = path.replace("{id}", "key_00000000000000000000000001");
+        let concrete = path.replace("{id}", "key_00000000000000000000000001").replace("{name}", "minute");
         let concrete = concrete.replace("{secret_id}", "sec_00000000000000000000000001");
         let verb: Method = method.to_uppercase().parse().unwrap();
         if PUBLIC.contains(&path) {
@@ -65,6 +71,12 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
     let app = TestApp::new().await;
     let (owner, stranger) = (app.user().await, app.user().await);
     let (key, service) = (owner.key().create().await, owner.service_key(&["keys.verify"]).await);
+    let made = async |path: &str| {
+        let made = owner.post(path, &body(path)).await.json(201);
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let consumer = made("/v1/consumers").await;
+    let (plan, role) = (made("/v1/plans").await, made("/v1/roles").await);
     let theirs = stranger.service_key(&["keys.verify", "keys.read", "keys.write", "usage.read"]).await;
     let document = app.get("/openapi.json").await.json(200);
     let mut asked = 0;
@@ -73,18 +85,25 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
         let workspace =
             operation["parameters"].as_array().into_iter().flatten().any(|it| it["name"] == "workspace_id");
         let concrete = if path.contains("{id}") {
-            let id = if path.starts_with("/v1/service-keys") { &service.id } else { &key.id };
-            let id = if path.starts_with("/v1/workspaces") { &owner.workspace_id } else { id };
-            path.replace("{id}", id).replace("{secret_id}", "sec_00000000000000000000000001")
+            let id = match path.split('/').nth(2) {
+                Some("service-keys") => &service.id,
+                Some("consumers") => &consumer,
+                Some("plans") => &plan,
+                Some("roles") => &role,
+                Some("workspaces") => &owner.workspace_id,
+                _ => &key.id,
+            };
+            let path = path.replace("{secret_id}", "sec_00000000000000000000000001");
+            path.replace("{id}", id).replace("{name}", "minute")
         } else if workspace {
             format!("{path}?workspace_id={}", owner.workspace_id)
-        } else if operation["requestBody"].is_object() && ["/v1/keys", "/v1/service-keys"].contains(&path) {
+        } else if operation["requestBody"].is_object() && IN_A_WORKSPACE.contains(&path) {
             path.to_owned()
         } else {
             continue;
         };
         let mut sent = body(path);
-        if method == "post" && !path.contains("{id}") {
+        if method == "post" && IN_A_WORKSPACE.contains(&path) {
             sent["workspace_id"] = json!(owner.workspace_id);
         }
         for credential in [&stranger.tokens.access, &theirs.key] {
@@ -95,11 +114,15 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
             asked += 1;
         }
     }
-    assert!(asked >= 14, "{asked}");
+    assert!(asked >= 50, "{asked}");
     // Nothing of it had an effect.
     key.whoami().await.json(200);
     assert_eq!(service.verify(&key.key).await["code"], "VALID");
     assert_eq!(owner.get("/v1/keys").await.json(200)["data"].as_array().unwrap().len(), 1);
     assert_eq!(owner.get("/v1/service-keys").await.json(200)["data"].as_array().unwrap().len(), 1);
+    for (path, id) in [("consumers", &consumer), ("plans", &plan), ("roles", &role)] {
+        let seen = owner.get(&format!("/v1/{path}/{id}")).await.json(200);
+        assert_eq!(seen["name"], "a", "{seen}");
+    }
     app.finish().await;
 }

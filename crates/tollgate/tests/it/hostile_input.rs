@@ -25,6 +25,9 @@ fn routes<'a>(app: &'a TestApp, access: &'a str) -> Vec<Route<'a>> {
         open("/v1/auth/refresh", json!({ "refresh_token": "tg_rt_x" })),
         open("/v1/auth/logout", json!({ "refresh_token": "tg_rt_x" })),
         post("/v1/keys", json!({ "name": "a" })),
+        post("/v1/consumers", json!({ "name": "a" })),
+        post("/v1/plans", json!({ "name": "a" })),
+        post("/v1/roles", json!({ "name": "a" })),
         post("/v1/service-keys", json!({ "name": "a", "permissions": ["keys.verify"] })),
         post("/v1/keys/verify", json!({ "key": "tg_live_x" })),
     ]

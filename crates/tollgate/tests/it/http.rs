@@ -139,6 +139,14 @@ impl Answer {
         assert_eq!(effect["effective"], "acknowledged", "{effect}");
     }
 
+    /// The record that was changed; the change holds for every verifier.
+    #[track_caller]
+    pub(crate) fn changed(&self) -> Value {
+        let record = self.json(200);
+        assert_eq!(record["effect"]["effective"], "acknowledged", "{record}");
+        record
+    }
+
     /// The body, which must be a problem (RFC 9457) with this status and code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {

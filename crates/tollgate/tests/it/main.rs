@@ -16,6 +16,7 @@ mod auth {
     mod signup;
 }
 mod authorization;
+mod consumers;
 mod context;
 mod counting;
 mod docs;
@@ -40,17 +41,20 @@ mod keys {
     mod limits;
     mod list;
     mod order;
+    mod overrides;
     mod revoke;
     mod rotate;
     mod scopes;
     mod usage;
     mod verify;
 }
+mod levels;
 mod logs;
 mod me;
 mod operators;
 mod outage;
 mod per_ip;
+mod plans;
 mod policy;
 mod process;
 mod processes;
@@ -67,7 +71,9 @@ mod revocation {
     mod wire;
     mod world;
 }
+mod roles;
 mod service_keys;
 mod shape;
 mod well_known;
 mod whoami;
+mod workspaces;
