@@ -158,6 +158,7 @@ impl From<KeyVerdict> for gate::Verdict {
             expires_at: grant.and_then(|it| it.expires_at).map(to_wire),
             retires_at: grant.and_then(Grant::retires_at).map(to_wire),
             plan: grant.map(|it| it.plan.clone()),
+            consumer_id: grant.and_then(|it| it.consumer.as_ref()).map(|it| it.consumer_id.to_string()),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
             limits: count.map(|it| it.limits.into_iter().map(limit_state).collect()).unwrap_or_default(),
         }

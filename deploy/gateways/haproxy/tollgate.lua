@@ -5,7 +5,8 @@
 
 -- What a gateway tells the API. The client's own are removed before this script runs.
 local introduction = {
-    "x-tollgate-user-id", "x-tollgate-key-id", "x-tollgate-workspace-id", "x-tollgate-scopes", "x-tollgate-plan",
+    "x-tollgate-user-id", "x-tollgate-key-id", "x-tollgate-workspace-id", "x-tollgate-consumer-id", "x-tollgate-scopes",
+    "x-tollgate-key-retires-at", "x-tollgate-plan",
 }
 -- What a refused client is told.
 local explanation = {

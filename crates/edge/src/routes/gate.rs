@@ -17,14 +17,15 @@ use crate::{
 static USER_ID: HeaderName = HeaderName::from_static("x-tollgate-user-id");
 static KEY_ID: HeaderName = HeaderName::from_static("x-tollgate-key-id");
 static WORKSPACE_ID: HeaderName = HeaderName::from_static("x-tollgate-workspace-id");
+static CONSUMER_ID: HeaderName = HeaderName::from_static("x-tollgate-consumer-id");
 static SCOPES: HeaderName = HeaderName::from_static("x-tollgate-scopes");
 static KEY_RETIRES_AT: HeaderName = HeaderName::from_static("x-tollgate-key-retires-at");
 static PLAN: HeaderName = HeaderName::from_static("x-tollgate-plan");
 static STATUS: HeaderName = HeaderName::from_static("x-tollgate-status");
 
 /// Every header that a gateway is told by, of which a client may send none.
-pub(crate) static INTRODUCTION: [&HeaderName; 6] =
-    [&USER_ID, &KEY_ID, &WORKSPACE_ID, &SCOPES, &PLAN, &STATUS];
+pub(crate) static INTRODUCTION: [&HeaderName; 8] =
+    [&USER_ID, &KEY_ID, &WORKSPACE_ID, &CONSUMER_ID, &SCOPES, &KEY_RETIRES_AT, &PLAN, &STATUS];
 
 /// How the gateway wants to hear it.
 #[derive(Deserialize, IntoParams)]
@@ -58,6 +59,7 @@ pub(crate) enum StatusStyle {
             ("X-Tollgate-User-Id" = String, description = "The user, of an access token."),
             ("X-Tollgate-Key-Id" = String, description = "The key."),
             ("X-Tollgate-Workspace-Id" = String, description = "The workspace that owns the key."),
+            ("X-Tollgate-Consumer-Id" = String, description = "Whom the key was given to, if it is somebody in particular."),
             ("X-Tollgate-Scopes" = String, description = "What the key may do, separated by spaces."),
             ("X-Tollgate-Key-Retires-At" = String, description = "An old secret of the key was presented: until then it passes (RFC 3339)."),
             ("X-Tollgate-Plan" = String, description = "The name of the key's plan."),
@@ -90,6 +92,9 @@ pub(crate) fn who(subject: &Subject, mut headers: HeaderMap) -> Result<HeaderMap
         Subject::Key(grant) => {
             headers.insert(&KEY_ID, value(&grant.key_id.to_string())?);
             headers.insert(&WORKSPACE_ID, value(&grant.workspace_id.to_string())?);
+            if let Some(consumer) = &grant.consumer {
+                headers.insert(&CONSUMER_ID, value(&consumer.consumer_id.to_string())?);
+            }
             headers.insert(&SCOPES, value(&grant.scopes.join(" "))?);
             headers.insert(&PLAN, value(&grant.plan)?);
             if let Some(at) = grant.retires_at() {

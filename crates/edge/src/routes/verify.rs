@@ -56,7 +56,7 @@ pub(crate) struct Verdict {
     valid: bool,
     /// Why, or why not. The first reason of: `MALFORMED`, `NOT_FOUND` (also for a key of a foreign workspace), `DISABLED`,
     /// `REVOKED`, `EXPIRED`, `WRONG_ENVIRONMENT`, `FORBIDDEN_IP`, `INSUFFICIENT_SCOPE`, `RATE_LIMITED`, `QUOTA_EXCEEDED`;
-    /// else `VALID`.
+    /// else `VALID`. Of several limits that deny, the one that makes the caller wait longest says which of the last two.
     #[schema(example = "VALID")]
     code: &'static str,
     /// The name of the limit that denied.
@@ -75,6 +75,10 @@ pub(crate) struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     workspace_id: Option<String>,
+    /// Whom it was given to. Left out: nobody in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    consumer_id: Option<String>,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -195,6 +199,7 @@ impl From<KeyVerdict> for Verdict {
             retry_after_ms: denial.map(|it| millis(it.retry_after_us)),
             key_id: grant.map(|it| it.key_id.to_string()),
             workspace_id: grant.map(|it| it.workspace_id.to_string()),
+            consumer_id: grant.and_then(|it| it.consumer.as_ref()).map(|it| it.consumer_id.to_string()),
             environment: grant.map(|it| it.environment.into()),
             scopes: grant.map(|it| it.scopes.clone()),
             metadata: grant.map(|it| it.metadata.clone()),

@@ -48,6 +48,10 @@ async fn every_level_is_charged_in_one_question() {
     ];
     assert_eq!(charges, expected);
     assert_eq!(asked.partition, workspace);
+    assert_eq!(
+        edge.get("/v1/gate", &[("x-api-key", key.expose_secret())]).await.header("x-tollgate-consumer-id"),
+        CONSUMER
+    );
     let policy = r#""minute";q=10;w=60, "consumer.minute";q=7;w=60, "consumer.day";q=8;w=60, "workspace.minute";q=9;w=60"#;
     assert_eq!(answer.header("ratelimit-policy"), policy);
 }
@@ -68,6 +72,6 @@ async fn a_denial_says_the_level_and_a_cost_is_measured_against_all() {
     assert!(edge.ratelimit.asked().is_empty());
     edge.ratelimit.deny();
     let answer = edge.post("/v1/keys/verify", &headers, ask(7)).await;
-    let said = (&answer.body["code"], &answer.body["denied_by"]);
-    assert_eq!(said, (&json!("RATE_LIMITED"), &json!("consumer.minute")));
+    let said = ["code", "denied_by", "consumer_id"].map(|name| answer.body[name].as_str());
+    assert_eq!(said, [Some("RATE_LIMITED"), Some("consumer.minute"), Some(CONSUMER)]);
 }

@@ -122,7 +122,8 @@ impl Bed {
     async fn introduces_keys(&self, traits: &Traits) {
         let user = self.app.user().await;
         let here = json!([format!("{CLIENT}/32")]);
-        let key = user.key().with("scopes", json!(["a", "b"])).with("allowed_ips", here).create().await;
+        let key =
+            user.key().with("scopes", json!(["a", "b"])).with("allowed_ips", here.clone()).create().await;
         let call = forged(self.client().call(Method::POST, "/orders")).api_key(&key.key).body("one");
         let passed = call.await;
         let seen = reached(&passed);
@@ -136,7 +137,19 @@ impl Bed {
             assert_eq!(seen["headers"][name], value, "{name}: {seen}");
         }
         nothing_of(&seen, &["x-tollgate-user-id", "x-tollgate-status", "x-api-key", "authorization"]);
+        nothing_of(&seen, &["x-tollgate-consumer-id", "x-tollgate-key-retires-at"]);
         assert_eq!(passed.header("ratelimit").is_some(), traits.limits_of_passed, "{:?}", passed.headers);
+
+        let consumer = user.consumer(json!({ "name": "a" })).await;
+        let key =
+            user.key().with("consumer_id", consumer["id"].clone()).with("allowed_ips", here).create().await;
+        let rotated = user.post(&format!("{}/rotate", key.path()), &json!({})).await.json(200);
+        self.app.secret("a rotated key", rotated["key"].as_str().expect("a key"));
+        let retires = &rotated["previous"]["retires_at"];
+        let seen =
+            reached(&forged(self.client().call(Method::POST, "/orders")).api_key(&key.key).body("two").await);
+        assert_eq!(seen["headers"]["x-tollgate-consumer-id"], consumer["id"], "{seen}");
+        assert_eq!(seen["headers"]["x-tollgate-key-retires-at"], *retires, "{seen}");
     }
 
     async fn introduces_users(&self) {
@@ -144,7 +157,7 @@ impl Bed {
         let passed = forged(self.get()).bearer(&user.tokens.access).await;
         let seen = reached(&passed);
         assert_eq!(seen["headers"]["x-tollgate-user-id"], user.id.as_str(), "{seen}");
-        let others = ["key-id", "workspace-id", "scopes", "plan", "status"];
+        let others = ["key-id", "workspace-id", "consumer-id", "scopes", "key-retires-at", "plan", "status"];
         nothing_of(&seen, &others.map(|it| format!("x-tollgate-{it}")));
         nothing_of(&seen, &["authorization"]);
     }
@@ -205,7 +218,8 @@ impl Bed {
 
 /// With what a client would like the API to believe.
 fn forged(call: Call) -> Call {
-    let names = ["user-id", "key-id", "workspace-id", "scopes", "plan", "status"];
+    let names =
+        ["user-id", "key-id", "workspace-id", "consumer-id", "scopes", "key-retires-at", "plan", "status"];
     names.iter().fold(call, |call, name| call.header(&format!("x-tollgate-{name}"), "forged"))
 }
 
