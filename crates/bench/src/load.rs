@@ -66,10 +66,7 @@ impl Measured {
     /// Together with what another caller, or another round, measured.
     pub(crate) fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies).expect("all histograms have the same bounds");
-        self.counts.allowed += other.counts.allowed;
-        self.counts.degraded += other.counts.degraded;
-        self.counts.refused += other.counts.refused;
-        self.counts.failed += other.counts.failed;
+        self.counts = self.counts.with(other.counts);
         self.took += other.took;
     }
 
@@ -81,7 +78,18 @@ impl Measured {
 }
 
 impl Counts {
-    fn add(&mut self, outcome: Outcome) {
+    /// Together with those of others.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            allowed: self.allowed + other.allowed,
+            degraded: self.degraded + other.degraded,
+            refused: self.refused + other.refused,
+            failed: self.failed + other.failed,
+        }
+    }
+
+    /// Counts one call more.
+    pub(crate) fn add(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Allowed => self.allowed += 1,
             Outcome::Degraded => {

@@ -6,6 +6,7 @@
 //! - [`set_up`]: makes the user, the keys and the service key through the public API.
 //! - [`cache`]: the same with the coherent cache and without it.
 //! - [`revocation`], [`hammer`]: how long a revoke takes, and that nothing is accepted after it.
+//! - [`limits`]: what a decision about limits costs by itself, beside others who make such decisions.
 //! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
 //!
 //! Load goes to loopback, or to the address that `against` names, and every run ends by itself.
@@ -15,6 +16,7 @@ mod cache;
 mod calls;
 mod hammer;
 mod http;
+mod limits;
 mod load;
 mod plan;
 mod report;
@@ -73,6 +75,17 @@ enum Command {
         #[command(flatten)]
         measure: Measure,
     },
+    /// Compare what a decision about limits costs in process, over gRPC and over Redis with Limitador and plain counters
+    Ratelimit {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// What the server logs
+        #[arg(long, value_name = "FILTER", default_value = "warn")]
+        log: String,
+        #[command(flatten)]
+        measure: Measure,
+    },
     /// Revoke keys that connections present to two edges all the time; fails if one is accepted afterwards
     Revocation {
         /// The server's program
@@ -118,7 +131,7 @@ struct Measure {
     /// Calls under way at once
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     connections: u32,
-    /// API keys that the calls are spread over
+    /// API keys, or subjects of limits, that the calls are spread over
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     keys: u32,
 }
@@ -145,6 +158,7 @@ async fn run(command: Command) -> Result<(), Problem> {
         Command::Cache { tollgate, shapes, log, measure } => {
             cache::run(&tollgate, &shapes, &log, measure).await
         }
+        Command::Ratelimit { tollgate, log, measure } => limits::run(&tollgate, &log, measure).await,
         Command::Revocation { tollgate, cases, rounds, connections, log } => {
             revocation::run(&tollgate, &cases, &log, rounds, connections).await
         }

@@ -1,5 +1,6 @@
 //! The processes that are measured: started on free ports of loopback, on stores of their own, ended on drop.
 
+mod alone;
 mod doubled;
 
 use std::{collections::HashMap, net::SocketAddr, path::Path, process::Stdio};
@@ -12,7 +13,7 @@ use tokio::{
 use tollgate_kernel::{Entropy, ExposeSecret, OsEntropy};
 use tollgate_testkit::{TestDatabase, TestRedis, env};
 
-pub(crate) use self::doubled::Doubled;
+pub(crate) use self::{alone::Alone, doubled::Doubled};
 use crate::Problem;
 
 /// In which form the server runs.
