@@ -103,10 +103,8 @@ async fn stands_still(hold: impl AsyncFn(&PrivateRedis), release: impl AsyncFn(&
     let service = open(impatient, MockClock::new());
     until_up(&service, true).await;
     let request = || limited(5, OnFailure::Local);
-    // On a busy machine some of these may be decided here, too.
-    let mut there = 0;
     for _ in 0..3 {
-        there += u32::from(!check(&service, request()).await.expect("decided").degraded);
+        check(&service, request()).await.expect("decided");
     }
     hold(&redis).await;
     let mut here = 0;
@@ -115,7 +113,7 @@ async fn stands_still(hold: impl AsyncFn(&PrivateRedis), release: impl AsyncFn(&
         assert!(answer.degraded);
         here += u32::from(answer.allowed);
     }
-    assert_eq!(here, 5 - (3 - there), "a local limit is kept in the process");
+    assert_eq!(here, 2, "a local limit is kept in the process, which remembers what Redis let pass");
     release(&redis).await;
     until(async || !check(&service, request()).await.expect("decided").degraded).await;
     until(async || {
