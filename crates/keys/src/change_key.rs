@@ -177,19 +177,23 @@ impl KeysService {
                 "The key was disabled for longer than the workspace's policy lets it be enabled again.";
             return Err(Fault::new(Code::Conflict, over));
         }
-        let mut has = row.scopes.0.clone();
-        has.extend(self.scopes_of_roles(workspace, &row.roles.0).await?);
+        let had = if wanted.is_about_scopes() {
+            Some((row.scopes.0.clone(), self.scopes_of_roles(workspace, &row.roles.0).await?))
+        } else {
+            None
+        };
         let row = wanted.over(row, now);
         wanted.check(&row, &policy)?;
         let plan = if wanted.plan.is_some() { self.plan_for(workspace, wanted.plan).await? } else { plan };
         if let Patch::Set(consumer) = wanted.consumer {
             self.check_consumer(workspace, consumer).await?;
         }
-        if wanted.roles != Patch::Keep {
-            self.check_roles(workspace, &row.roles.0).await?;
-        }
-        if wanted.is_about_scopes() {
-            let of_roles = self.scopes_of_roles(workspace, &row.roles.0).await?;
+        if let Some((own, of_roles)) = had {
+            let has = [own, of_roles.clone()].concat();
+            let of_roles = match wanted.roles {
+                Patch::Keep => of_roles,
+                _ => self.scopes_of_all_roles(workspace, &row.roles.0).await?,
+            };
             let ceiling = self.ceiling(caller, standing).await?;
             ceiling.check(row.scopes.0.iter().chain(&of_roles), &plan.scopes.0, &has)?;
         }

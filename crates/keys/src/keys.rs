@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message;
 use serde_json::Value;
 use tollgate_changes::Cut;
+use tollgate_db::DbId;
 use tollgate_kernel::{
     Code, ConsumerId, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId,
 };
@@ -19,8 +20,8 @@ use crate::{
     limits::Limit,
     page::Page,
     store::{
-        Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, PlanRow, SecretRow,
-        limits_to_json,
+        Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, PlanRow, RoleScopes,
+        SecretRow, limits_to_json,
     },
     wire as messages,
 };
@@ -161,8 +162,7 @@ impl KeysService {
         if let Some(consumer) = order.consumer {
             self.check_consumer(workspace, consumer).await?;
         }
-        self.check_roles(workspace, &order.roles).await?;
-        let of_roles = self.scopes_of_roles(workspace, &order.roles).await?;
+        let of_roles = self.scopes_of_all_roles(workspace, &order.roles).await?;
         let ceiling = self.ceiling(caller, standing).await?;
         ceiling.check(order.scopes.iter().chain(&of_roles), &plan.scopes.0, &[])
     }
@@ -174,30 +174,29 @@ impl KeysService {
         Err(Fault::invalid("/consumer_id", "there is no such consumer in the workspace"))
     }
 
-    pub(crate) async fn check_roles(&self, workspace: WorkspaceId, names: &[String]) -> Result<(), Fault> {
-        if names.is_empty() {
-            return Ok(());
-        }
+    /// Of all of them together; refuses a role that is not there.
+    pub(crate) async fn scopes_of_all_roles(
+        &self,
+        workspace: WorkspaceId,
+        names: &[String],
+    ) -> Result<Vec<String>, Fault> {
         let there = self.store.roles_named(workspace, names).await?;
         let mut problems = Problems::default();
         let missing = |name: &String| there.iter().all(|(known, _)| known != name);
         for (place, _) in names.iter().enumerate().filter(|(_, name)| missing(name)) {
             problems.add(format!("/roles/{place}"), "there is no such role in the workspace");
         }
-        problems.check()
+        problems.check()?;
+        Ok(together(there))
     }
 
-    /// Of all of them together.
+    /// Of those together that are still there.
     pub(crate) async fn scopes_of_roles(
         &self,
         workspace: WorkspaceId,
         names: &[String],
     ) -> Result<Vec<String>, Fault> {
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let roles = self.store.roles_named(workspace, names).await?;
-        Ok(roles.into_iter().flat_map(|(_, scopes)| scopes.0).collect())
+        Ok(together(self.store.roles_named(workspace, names).await?))
     }
 
     async fn created(&self, id: KeyId, secret: String) -> Result<wire::CreateKeyResponse, Fault> {
@@ -217,13 +216,27 @@ impl KeysService {
     ) -> IdempotencyRow {
         // A retry may come from another address, or in another session.
         message.caller = None;
+        self.remembered(caller, idempotency_key, &message.encode_to_vec(), key.into(), None, now)
+    }
+
+    /// The row by which the same request of the same caller is known again: `asked` is all that it asks, `key` and `secret`
+    /// what came of it.
+    pub(crate) fn remembered(
+        &self,
+        caller: &Caller,
+        idempotency_key: &str,
+        asked: &[u8],
+        key: DbId,
+        secret: Option<DbId>,
+        now: Timestamp,
+    ) -> IdempotencyRow {
         let name = format!("{}\0{idempotency_key}", caller.principal);
         IdempotencyRow {
             id: digest(&SHA256, name.as_bytes()).as_ref().to_vec(),
-            request_hash: digest(&SHA256, &message.encode_to_vec()).as_ref().to_vec(),
-            key_id: key.into(),
+            request_hash: digest(&SHA256, asked).as_ref().to_vec(),
+            key_id: key,
             expires_at: (now + self.config.idempotency()).into(),
-            secret_id: None,
+            secret_id: secret,
         }
     }
 
@@ -287,6 +300,10 @@ impl KeysService {
         let standing = self.standing(caller, record.0.workspace_id.typed()).await?;
         Ok((record, standing))
     }
+}
+
+fn together(roles: Vec<RoleScopes>) -> Vec<String> {
+    roles.into_iter().flat_map(|(_, scopes)| scopes.0).collect()
 }
 
 pub(crate) fn kind(environment: Environment) -> KeyKind {

@@ -57,12 +57,6 @@ pub(crate) fn parse(limits: &[wire::Limit], level: Level, problems: &mut Problem
     limits::parse(limits, problems)
 }
 
-/// Whether a limit can have this name.
-pub(crate) fn is_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ mod parse;
 use serde::{Deserialize, Serialize};
 use tollgate_proto::ratelimit::{self as wire, Algorithm};
 
-pub(crate) use parse::parse;
+pub(crate) use parse::{MAX_UNITS, is_name, parse};
 
 #[expect(
     clippy::struct_field_names,

@@ -15,12 +15,11 @@ use crate::{
     access::Action,
     caller::Caller,
     input::{self, Problems},
-    levels,
+    limits::{self, MAX_UNITS},
     store::{Change, Deed, KeyRecord},
     wire as messages,
 };
 
-const MAX_LIMIT: u64 = 1_000_000_000;
 const MAX_DAYS: i64 = 400;
 
 impl KeysService {
@@ -75,7 +74,7 @@ impl KeysService {
         let record = self.key_to_override(&caller, &message.key_id).await?;
         let workspace = record.0.workspace_id.typed();
         // Not "of a limit that is in force": the limit may have gone since.
-        if !levels::is_name(&message.name) {
+        if !limits::is_name(&message.name) {
             return Err(Fault::not_found("override"));
         }
         self.audit_override(&caller, workspace, "key.override.delete", &message.key_id).await?;
@@ -113,8 +112,8 @@ fn check(wanted: &wire::KeyOverride, record: KeyRecord, now: Timestamp) -> Resul
     if !in_force.iter().any(|limit| limit.name == wanted.name) {
         problems.add("/name", "the key has no such limit");
     }
-    if !(1..=MAX_LIMIT).contains(&wanted.limit) {
-        problems.add("/limit", format!("must be 1 to {MAX_LIMIT}"));
+    if !(1..=MAX_UNITS).contains(&wanted.limit) {
+        problems.add("/limit", format!("must be 1 to {MAX_UNITS}"));
     }
     match wanted.expires_at {
         None => problems.add("/expires_at", "is required"),

@@ -1,6 +1,5 @@
 //! Rotation: a key gets a new secret, and the ones before retire. The key stays the key: its id, limits, counts and history.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use chrono::TimeDelta;
 use tollgate_db::{DbId, DbTime};
 use tollgate_kernel::{Code, ExposeSecret, Fault, KeyId, SecretId, Timestamp};
@@ -117,14 +116,7 @@ impl KeysService {
         now: Timestamp,
     ) -> IdempotencyRow {
         let asked = format!("rotate\0{}\0{:?}", message.key_id, message.grace_seconds);
-        let name = format!("{}\0{idempotency_key}", caller.principal);
-        IdempotencyRow {
-            id: digest(&SHA256, name.as_bytes()).as_ref().to_vec(),
-            request_hash: digest(&SHA256, asked.as_bytes()).as_ref().to_vec(),
-            key_id: secret.key_id,
-            expires_at: (now + self.config.idempotency()).into(),
-            secret_id: Some(secret.id),
-        }
+        self.remembered(caller, idempotency_key, asked.as_bytes(), secret.key_id, Some(secret.id), now)
     }
 
     pub(crate) async fn list_key_secrets(

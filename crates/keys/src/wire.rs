@@ -1,14 +1,14 @@
 //! Rows as the messages that answer with them.
 
-use tollgate_db::{DbList, DbTime};
+use tollgate_db::DbTime;
 use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
     limits::{Limit, in_force},
     store::{
-        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, RoleRow, ServiceKeyRow, WorkspaceRow,
-        limits_from_json,
+        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow,
+        WorkspaceRow, limits_from_json,
     },
 };
 
@@ -88,11 +88,11 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
 }
 
 pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
-    let ResolvedKey { secret, key, plan, workspace, consumer, role_scopes } = found;
+    let ResolvedKey { secret, key, plan, workspace, consumer, roles } = found;
     let limits = limits(&key, &plan)?;
     let environment = wire::Environment::from(key.environment()?);
     let consumer_scopes = consumer.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|plan| &plan.scopes.0);
-    let scopes = scopes_in_force(&key, &role_scopes, &plan, consumer_scopes);
+    let scopes = scopes_in_force(&key, &roles, &plan, consumer_scopes);
     Ok(wire::Grant {
         key_id: KeyId::from(key.id).to_string(),
         workspace_id: WorkspaceId::from(key.workspace_id).to_string(),
@@ -122,12 +122,12 @@ pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
 /// The key's own scopes and those of its roles; if there are none: the plan's, or else those of its consumer's plan.
 fn scopes_in_force(
     key: &KeyRow,
-    role_scopes: &[DbList],
+    roles: &[RoleScopes],
     plan: &PlanRow,
     consumers: Option<&Vec<String>>,
 ) -> Vec<String> {
     let mut scopes = key.scopes.0.clone();
-    for scope in role_scopes.iter().flat_map(|list| &list.0) {
+    for scope in roles.iter().flat_map(|(_, scopes)| &scopes.0) {
         if !scopes.contains(scope) {
             scopes.push(scope.clone());
         }

@@ -9,7 +9,8 @@ use crate::input::Problems;
 /// How many limits of its own a key may have.
 const PER_KEY: usize = 8;
 const NAME_CHARACTERS: usize = 64;
-const MAX_UNITS: u64 = 1_000_000_000;
+/// The largest number of a limit.
+pub(crate) const MAX_UNITS: u64 = 1_000_000_000;
 /// 400 days.
 const MAX_WINDOW_SECONDS: u32 = 34_560_000;
 const MICROS: u64 = 1_000_000;
@@ -180,7 +181,8 @@ fn fills_in(burst: u64, limit: &wire::Limit) -> Option<u64> {
     Some(burst.saturating_mul(interval))
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a limit can have this name.
+pub(crate) fn is_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
     (1..=NAME_CHARACTERS).contains(&text.len()) && text.bytes().all(allowed)
 }

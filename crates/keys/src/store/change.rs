@@ -56,8 +56,9 @@ impl Change {
         Self { audit: deed.row(store), cut: None }
     }
 
-    /// The making of a key, of another secret for one, or of a service key, whose absence caches hold for a moment. They forget it, in this process before
-    /// [`change!`](change) returns. It does not wait for others: nobody knows the key before its maker is told of it.
+    /// The making of a key, of another secret for one, or of a service key, whose absence caches hold for a moment. They
+    /// forget it, in this process before [`change!`](change) returns. It does not wait for others: nobody knows the key
+    /// before its maker is told of it.
     pub(crate) fn creates(store: &Store, deed: Deed<'_>) -> Self {
         Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: false }) }
     }

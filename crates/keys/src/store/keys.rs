@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tollgate_changes::Effect;
-use tollgate_db::{DbId, DbList, DbTime, read_db};
+use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_verify::Environment;
 
@@ -15,7 +15,7 @@ use super::{
         ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
         WorkspaceRow,
     },
-    schema::{consumers, keys, last_used, plans, roles, secrets, workspaces},
+    schema::{consumers, keys, last_used, plans, secrets, workspaces},
 };
 use crate::page::Page;
 
@@ -76,8 +76,7 @@ impl Store {
             }
         })
         .map_err(came_between)?;
-        let (Outcome::Changed(created) | Outcome::Unchanged(created)) = outcome;
-        Ok(created)
+        Ok(outcome.value())
     }
 
     pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyRecord>, Fault> {
@@ -175,9 +174,8 @@ impl Store {
             Some(id) => self.consumer_with_plan(id).await?,
             None => None,
         };
-        let role_scopes =
-            if key.roles.0.is_empty() { Vec::new() } else { self.scopes_of_roles(&key).await? };
-        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, role_scopes }))
+        let roles = self.roles_named(key.workspace_id.typed(), &key.roles.0).await?;
+        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, roles }))
     }
 
     async fn consumer_with_plan(&self, id: DbId) -> Result<Option<(ConsumerRow, Option<PlanRow>)>, Fault> {
@@ -188,16 +186,6 @@ impl Store {
             .first(c)
             .await
             .optional())?)
-    }
-
-    async fn scopes_of_roles(&self, key: &KeyRow) -> Result<Vec<DbList>, Fault> {
-        Ok(read_db!(self.db, |c| roles::table
-            .filter(roles::workspace_id.eq(key.workspace_id))
-            .filter(roles::name.eq_any(&key.roles.0))
-            .order(roles::name)
-            .select(roles::scopes)
-            .load(c)
-            .await)?)
     }
 }
 

@@ -70,8 +70,7 @@ impl Store {
             if updated == 1 { Outcome::Changed(Changed::Done) } else { Outcome::Unchanged(Changed::Stale) }
         })
         .map_err(came_between)?;
-        let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
-        Ok((changed, effect))
+        Ok((outcome.value(), effect))
     }
 
     /// Gives the key its new secret, and the others their ends.
@@ -117,8 +116,7 @@ impl Store {
                 }
             }
         })?;
-        let (Outcome::Changed(rotated) | Outcome::Unchanged(rotated)) = outcome;
-        Ok((rotated, effect))
+        Ok((outcome.value(), effect))
     }
 
     /// Makes verifiers forget that there was no such secret: of that nothing is in the log yet. It is not of the transaction
@@ -148,8 +146,7 @@ impl Store {
                 if revoked == 0 { Outcome::Unchanged(Changed::Done) } else { Outcome::Changed(Changed::Done) }
             }
         })?;
-        let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
-        Ok((changed, effect))
+        Ok((outcome.value(), effect))
     }
 
     /// The newest first.
@@ -187,15 +184,19 @@ impl Store {
             .optional())?)
     }
 
-    /// Those of the named roles that there are.
+    /// Those of the named roles that there are, by name.
     pub(crate) async fn roles_named(
         &self,
         workspace: WorkspaceId,
         names: &[String],
     ) -> Result<Vec<RoleScopes>, Fault> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(read_db!(self.db, |c| roles::table
             .filter(roles::workspace_id.eq(DbId::from(workspace)))
             .filter(roles::name.eq_any(names))
+            .order(roles::name)
             .select((roles::name, roles::scopes))
             .load(c)
             .await)?)

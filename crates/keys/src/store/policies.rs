@@ -35,8 +35,7 @@ impl Store {
             let updated = diesel::update(row).set(set).execute(c).await?;
             if updated == 1 { Outcome::Changed(Changed::Done) } else { Outcome::Unchanged(Changed::Stale) }
         })?;
-        let (Outcome::Changed(changed) | Outcome::Unchanged(changed)) = outcome;
-        Ok(changed)
+        Ok(outcome.value())
     }
 
     /// Workspaces whose policy asks for something to be done from time to time, in the order of their ids.

@@ -83,8 +83,8 @@ pub(crate) struct ResolvedKey {
     pub(crate) workspace: WorkspaceRow,
     /// With its plan, if it has one.
     pub(crate) consumer: Option<(ConsumerRow, Option<PlanRow>)>,
-    /// The scopes of its roles.
-    pub(crate) role_scopes: Vec<DbList>,
+    /// Its roles that there are.
+    pub(crate) roles: Vec<RoleScopes>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
