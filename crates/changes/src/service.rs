@@ -1,14 +1,14 @@
 //! The `Watch` service of a role: one verifier's stream.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tollgate_kernel::{Code, Fault};
 use tollgate_proto::{
     fault::to_status,
     verify::{WatchRequest, WatchResponse, watch_request::Message, watch_server::Watch},
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::{Place, Tag, hub::WatcherId, replica::Replica};
 
@@ -23,12 +23,10 @@ impl std::fmt::Debug for WatchService {
 
 #[async_trait::async_trait]
 impl Watch for WatchService {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
-
     async fn watch(
         &self,
         request: Request<Streaming<WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    ) -> Result<Response<BoxStream<WatchResponse>>, Status> {
         let mut requests = request.into_inner();
         let applied = match requests.message().await?.and_then(|first| first.message) {
             Some(Message::Hello(hello)) => {

@@ -1,4 +1,4 @@
-//! The role's service: the table of contents of what it does.
+//! The role's service. What each call does is a function of the same name, in the file that is named after the thing.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
-use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire};
+use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire, keys_rpcs};
 use tonic::{Request, Response, Status};
 
 use crate::{Config, store::Store};
@@ -75,56 +75,4 @@ macro_rules! rpcs {
     };
 }
 
-rpcs! {
-    // resolve.rs
-    resolve_key(ResolveKeyRequest) -> ResolveKeyResponse;
-    resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse;
-    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
-    // workspaces.rs
-    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse;
-    // plans.rs
-    list_plans(ListPlansRequest) -> ListPlansResponse;
-    get_plan(GetPlanRequest) -> GetPlanResponse;
-    create_plan(CreatePlanRequest) -> CreatePlanResponse;
-    update_plan(UpdatePlanRequest) -> UpdatePlanResponse;
-    delete_plan(DeletePlanRequest) -> DeletePlanResponse;
-    // consumers.rs
-    create_consumer(CreateConsumerRequest) -> CreateConsumerResponse;
-    get_consumer(GetConsumerRequest) -> GetConsumerResponse;
-    list_consumers(ListConsumersRequest) -> ListConsumersResponse;
-    update_consumer(UpdateConsumerRequest) -> UpdateConsumerResponse;
-    delete_consumer(DeleteConsumerRequest) -> DeleteConsumerResponse;
-    // roles.rs
-    create_role(CreateRoleRequest) -> CreateRoleResponse;
-    get_role(GetRoleRequest) -> GetRoleResponse;
-    list_roles(ListRolesRequest) -> ListRolesResponse;
-    update_role(UpdateRoleRequest) -> UpdateRoleResponse;
-    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
-    // overrides.rs
-    put_key_override(PutKeyOverrideRequest) -> PutKeyOverrideResponse;
-    list_key_overrides(ListKeyOverridesRequest) -> ListKeyOverridesResponse;
-    delete_key_override(DeleteKeyOverrideRequest) -> DeleteKeyOverrideResponse;
-    // keys.rs
-    create_key(CreateKeyRequest) -> CreateKeyResponse;
-    get_key(GetKeyRequest) -> GetKeyResponse;
-    list_keys(ListKeysRequest) -> ListKeysResponse;
-    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
-    // change_key.rs
-    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
-    // rotate.rs
-    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
-    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
-    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
-    // policy.rs
-    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
-    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
-    // usage.rs
-    get_usage(GetUsageRequest) -> GetUsageResponse;
-    // service_keys.rs
-    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
-    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
-    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
-}
+keys_rpcs!(rpcs! {});

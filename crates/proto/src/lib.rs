@@ -8,6 +8,9 @@
 //!
 //! What does not live here: any decision.
 
+// The macros `identity_rpcs!`, `keys_rpcs!` and `rate_limit_rpcs!`. First, since macros are known from there on.
+include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
+
 pub mod context;
 pub mod fault;
 pub mod mesh;

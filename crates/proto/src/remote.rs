@@ -77,7 +77,7 @@ impl Remote {
 }
 
 macro_rules! same_trait {
-    ($service:ident for $client:ident in $package:ident { $($method:ident($request:ident) -> $response:ident;)* }) => {
+    ($service:ident for $client:ident in $package:ident: $($method:ident($request:ident) -> $response:ident;)*) => {
         #[async_trait::async_trait]
         impl $service for $client<Mesh> {
             $(async fn $method(
@@ -91,68 +91,6 @@ macro_rules! same_trait {
     };
 }
 
-same_trait!(Identity for IdentityClient in identity {
-    signup(SignupRequest) -> SignupResponse;
-    login(LoginRequest) -> LoginResponse;
-    refresh(RefreshRequest) -> RefreshResponse;
-    logout(LogoutRequest) -> LogoutResponse;
-    get_user(GetUserRequest) -> GetUserResponse;
-    resolve_session(ResolveSessionRequest) -> ResolveSessionResponse;
-    get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse;
-});
-
-same_trait!(Keys for KeysClient in keys {
-    resolve_key(ResolveKeyRequest) -> ResolveKeyResponse;
-    resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse;
-    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
-    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
-    list_plans(ListPlansRequest) -> ListPlansResponse;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse;
-    get_plan(GetPlanRequest) -> GetPlanResponse;
-    create_plan(CreatePlanRequest) -> CreatePlanResponse;
-    update_plan(UpdatePlanRequest) -> UpdatePlanResponse;
-    delete_plan(DeletePlanRequest) -> DeletePlanResponse;
-    create_consumer(CreateConsumerRequest) -> CreateConsumerResponse;
-    get_consumer(GetConsumerRequest) -> GetConsumerResponse;
-    list_consumers(ListConsumersRequest) -> ListConsumersResponse;
-    update_consumer(UpdateConsumerRequest) -> UpdateConsumerResponse;
-    delete_consumer(DeleteConsumerRequest) -> DeleteConsumerResponse;
-    create_role(CreateRoleRequest) -> CreateRoleResponse;
-    get_role(GetRoleRequest) -> GetRoleResponse;
-    list_roles(ListRolesRequest) -> ListRolesResponse;
-    update_role(UpdateRoleRequest) -> UpdateRoleResponse;
-    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
-    put_key_override(PutKeyOverrideRequest) -> PutKeyOverrideResponse;
-    list_key_overrides(ListKeyOverridesRequest) -> ListKeyOverridesResponse;
-    delete_key_override(DeleteKeyOverrideRequest) -> DeleteKeyOverrideResponse;
-    create_key(CreateKeyRequest) -> CreateKeyResponse;
-    get_key(GetKeyRequest) -> GetKeyResponse;
-    list_keys(ListKeysRequest) -> ListKeysResponse;
-    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
-    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
-    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
-    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
-    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
-    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
-    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
-    get_usage(GetUsageRequest) -> GetUsageResponse;
-    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
-    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
-    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
-});
-
-same_trait!(RateLimit for RateLimitClient in ratelimit {
-    check(CheckRequest) -> CheckResponse;
-    check_batch(CheckBatchRequest) -> CheckBatchResponse;
-    reserve(ReserveRequest) -> CheckResponse;
-    settle(SettleRequest) -> SettleResponse;
-    refund(RefundRequest) -> SettleResponse;
-    reset(ResetRequest) -> ResetResponse;
-    put_override(PutOverrideRequest) -> PutOverrideResponse;
-    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
-    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
-    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
-    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
-});
+identity_rpcs!(same_trait! { Identity for IdentityClient in identity: });
+keys_rpcs!(same_trait! { Keys for KeysClient in keys: });
+rate_limit_rpcs!(same_trait! { RateLimit for RateLimitClient in ratelimit: });

@@ -14,36 +14,18 @@ use tollgate_proto::{
     Identity, Keys, RateLimit, identity,
     kernel::{self, Caller},
     keys,
-    ratelimit::{self, Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
+    ratelimit::{Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
     time::to_wire,
 };
 use tollgate_testkit::MockClock;
 use tollgate_verify::{KeyKind, mint};
 use tonic::{Request, Response, Status};
 
-/// A role: the methods that are given, and for all others a refusal.
-macro_rules! fake {
-    ($service:ident for $fake:ident in $package:ident { $($given:tt)* } absent {
-        $($method:ident($request:ident) -> $response:ident;)*
-    }) => {
-        #[tonic::async_trait]
-        impl $service for $fake {
-            $($given)*
-
-            $(async fn $method(
-                &self,
-                _: Request<$package::$request>,
-            ) -> Result<Response<$package::$response>, Status> {
-                Err(Status::unimplemented("not in these tests"))
-            })*
-        }
-    };
-}
-
 /// Has no users. Asked for its signing keys, it never answers; asked to log somebody in, it panics.
 pub(super) struct FakeIdentity;
 
-fake!(Identity for FakeIdentity in identity {
+#[tonic::async_trait]
+impl Identity for FakeIdentity {
     async fn get_signing_keys(
         &self,
         _: Request<identity::GetSigningKeysRequest>,
@@ -57,13 +39,7 @@ fake!(Identity for FakeIdentity in identity {
     ) -> Result<Response<identity::LoginResponse>, Status> {
         panic!("the disk is on fire")
     }
-} absent {
-    signup(SignupRequest) -> SignupResponse;
-    refresh(RefreshRequest) -> RefreshResponse;
-    logout(LogoutRequest) -> LogoutResponse;
-    get_user(GetUserRequest) -> GetUserResponse;
-    resolve_session(ResolveSessionRequest) -> ResolveSessionResponse;
-});
+}
 
 /// Knows the keys that a test made.
 #[derive(Default)]
@@ -127,7 +103,8 @@ impl FakeKeys {
     }
 }
 
-fake!(Keys for FakeKeys in keys {
+#[tonic::async_trait]
+impl Keys for FakeKeys {
     async fn resolve_key(
         &self,
         request: Request<keys::ResolveKeyRequest>,
@@ -160,44 +137,7 @@ fake!(Keys for FakeKeys in keys {
         let mode = kernel::effect::Mode::LeaseExpired.into();
         Ok(Response::new(keys::RevokeKeyResponse { effect: Some(kernel::Effect { mode, took_ms: 7 }) }))
     }
-} absent {
-    resolve_member(ResolveMemberRequest) -> ResolveMemberResponse;
-    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
-    list_plans(ListPlansRequest) -> ListPlansResponse;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse;
-    get_plan(GetPlanRequest) -> GetPlanResponse;
-    create_plan(CreatePlanRequest) -> CreatePlanResponse;
-    update_plan(UpdatePlanRequest) -> UpdatePlanResponse;
-    delete_plan(DeletePlanRequest) -> DeletePlanResponse;
-    create_consumer(CreateConsumerRequest) -> CreateConsumerResponse;
-    get_consumer(GetConsumerRequest) -> GetConsumerResponse;
-    list_consumers(ListConsumersRequest) -> ListConsumersResponse;
-    update_consumer(UpdateConsumerRequest) -> UpdateConsumerResponse;
-    delete_consumer(DeleteConsumerRequest) -> DeleteConsumerResponse;
-    create_role(CreateRoleRequest) -> CreateRoleResponse;
-    get_role(GetRoleRequest) -> GetRoleResponse;
-    list_roles(ListRolesRequest) -> ListRolesResponse;
-    update_role(UpdateRoleRequest) -> UpdateRoleResponse;
-    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
-    put_key_override(PutKeyOverrideRequest) -> PutKeyOverrideResponse;
-    list_key_overrides(ListKeyOverridesRequest) -> ListKeyOverridesResponse;
-    delete_key_override(DeleteKeyOverrideRequest) -> DeleteKeyOverrideResponse;
-    create_key(CreateKeyRequest) -> CreateKeyResponse;
-    get_key(GetKeyRequest) -> GetKeyResponse;
-    list_keys(ListKeysRequest) -> ListKeysResponse;
-    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
-    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
-    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
-    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
-    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
-    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
-    get_usage(GetUsageRequest) -> GetUsageResponse;
-    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
-    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
-    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
-});
+}
 
 /// Allows everything, or denies everything that is enforced, or is not there; remembers what it was asked.
 #[derive(Default)]
@@ -222,7 +162,8 @@ impl FakeRateLimit {
     }
 }
 
-fake!(RateLimit for FakeRateLimit in ratelimit {
+#[tonic::async_trait]
+impl RateLimit for FakeRateLimit {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         if *self.fails.lock().expect("not poisoned") {
             return Err(Status::unavailable("not in this test"));
@@ -251,18 +192,7 @@ fake!(RateLimit for FakeRateLimit in ratelimit {
             degraded: false,
         }))
     }
-} absent {
-    check_batch(CheckBatchRequest) -> CheckBatchResponse;
-    reserve(ReserveRequest) -> CheckResponse;
-    settle(SettleRequest) -> SettleResponse;
-    refund(RefundRequest) -> SettleResponse;
-    reset(ResetRequest) -> ResetResponse;
-    put_override(PutOverrideRequest) -> PutOverrideResponse;
-    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
-    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
-    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
-    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
-});
+}
 
 /// Counts clients by their address, for ever.
 #[derive(Default)]
@@ -286,7 +216,8 @@ impl FakeDoor {
     }
 }
 
-fake!(RateLimit for FakeDoor in ratelimit {
+#[tonic::async_trait]
+impl RateLimit for FakeDoor {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(Status::unavailable("on fire"));
@@ -317,18 +248,7 @@ fake!(RateLimit for FakeDoor in ratelimit {
             degraded: false,
         }))
     }
-} absent {
-    check_batch(CheckBatchRequest) -> CheckBatchResponse;
-    reserve(ReserveRequest) -> CheckResponse;
-    settle(SettleRequest) -> SettleResponse;
-    refund(RefundRequest) -> SettleResponse;
-    reset(ResetRequest) -> ResetResponse;
-    put_override(PutOverrideRequest) -> PutOverrideResponse;
-    delete_override(DeleteOverrideRequest) -> DeleteOverrideResponse;
-    list_overrides(ListOverridesRequest) -> ListOverridesResponse;
-    drain_tallies(DrainTalliesRequest) -> DrainTalliesResponse;
-    ack_tallies(AckTalliesRequest) -> AckTalliesResponse;
-});
+}
 
 /// A new id, as text.
 fn id<I: NewId>() -> String {

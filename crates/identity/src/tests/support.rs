@@ -23,10 +23,7 @@ use tollgate_proto::{
         User,
     },
     mesh::MeshToken,
-    ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DrainTalliesRequest,
-        DrainTalliesResponse,
-    },
+    ratelimit::{CheckRequest, CheckResponse},
     remote::Remote,
 };
 use tollgate_testkit::{MockClock, TestDatabase};
@@ -247,76 +244,6 @@ impl RateLimit for Limits {
         }
         let now = self.clock.lock().unwrap().as_ref().unwrap().now();
         Ok(Response::new(self.check_at(request.get_ref(), now)))
-    }
-
-    async fn drain_tallies(
-        &self,
-        _: Request<DrainTalliesRequest>,
-    ) -> Result<Response<DrainTalliesResponse>, Status> {
-        Err(Status::unimplemented("nobody drains here"))
-    }
-
-    async fn ack_tallies(
-        &self,
-        _: Request<AckTalliesRequest>,
-    ) -> Result<Response<AckTalliesResponse>, Status> {
-        Err(Status::unimplemented("nobody drains here"))
-    }
-
-    async fn check_batch(
-        &self,
-        _: Request<tollgate_proto::ratelimit::CheckBatchRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckBatchResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn reserve(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ReserveRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn settle(
-        &self,
-        _: Request<tollgate_proto::ratelimit::SettleRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn refund(
-        &self,
-        _: Request<tollgate_proto::ratelimit::RefundRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn reset(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ResetRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ResetResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn put_override(
-        &self,
-        _: Request<tollgate_proto::ratelimit::PutOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::PutOverrideResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn delete_override(
-        &self,
-        _: Request<tollgate_proto::ratelimit::DeleteOverrideRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::DeleteOverrideResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn list_overrides(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ListOverridesRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ListOverridesResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
     }
 }
 

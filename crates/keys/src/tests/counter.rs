@@ -11,9 +11,9 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DeleteOverrideRequest,
-        DeleteOverrideResponse, DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest,
-        ListOverridesResponse, Override, PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
+        AckTalliesRequest, AckTalliesResponse, DeleteOverrideRequest, DeleteOverrideResponse,
+        DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, Override,
+        PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -56,10 +56,6 @@ impl Counter {
 
 #[async_trait]
 impl RateLimit for Counter {
-    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
     async fn drain_tallies(
         &self,
         _: Request<DrainTalliesRequest>,
@@ -82,41 +78,6 @@ impl RateLimit for Counter {
             Some(_) => Err(to_status(Fault::unavailable("a mishap"))),
             None => Ok(Response::new(AckTalliesResponse {})),
         }
-    }
-
-    async fn check_batch(
-        &self,
-        _: Request<tollgate_proto::ratelimit::CheckBatchRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckBatchResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn reserve(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ReserveRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::CheckResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn settle(
-        &self,
-        _: Request<tollgate_proto::ratelimit::SettleRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn refund(
-        &self,
-        _: Request<tollgate_proto::ratelimit::RefundRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::SettleResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn reset(
-        &self,
-        _: Request<tollgate_proto::ratelimit::ResetRequest>,
-    ) -> Result<Response<tollgate_proto::ratelimit::ResetResponse>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn put_override(

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tollgate_kernel::ExposeSecret as _;
+use tollgate_proto::{identity_rpcs, keys_rpcs, mesh::MeshToken, rate_limit_rpcs, remote::Remote};
 use tollgate_testkit::{TestDatabase, TestRedis};
 
 use crate::{
@@ -383,6 +384,8 @@ async fn four_processes_do_the_session_of_the_readme() {
     let edge = Server::start(dir.path(), &["edge"], &variables);
     session(edge.http(), edge.at("gate")).await;
     mesh_token_is_needed(keys.at("keys")).await;
+    let mesh = std::fs::read_to_string(dir.path().join("secrets/mesh_token")).expect("it was made");
+    every_rpc_is_answered(&mesh, [&identity_url, &keys_url, &ratelimit_url]).await;
     for server in [edge, keys, identity, ratelimit] {
         let (status, log) = server.stop().await;
         assert!(status.success(), "{log}");
@@ -397,4 +400,29 @@ async fn mesh_token_is_needed(keys: std::net::SocketAddr) {
     let request = tollgate_proto::keys::ListKeysRequest::default();
     let refused = client.list_keys(request).await.expect_err("refused");
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+}
+
+/// A method that a role's service does not have compiles: the generated trait has a body for it.
+async fn every_rpc_is_answered(mesh: &str, [identity, keys, ratelimit]: [&str; 3]) {
+    let remote = |url: &str| Remote {
+        address: url.parse().expect("a URL"),
+        mesh: MeshToken::new(Some(mesh.trim().to_owned().into())),
+        timeout: Duration::from_secs(20),
+    };
+    macro_rules! ask {
+        ($role:ident in $package:ident: $($method:ident($request:ident) -> $response:ident;)*) => {
+            let role = remote($role).$role();
+            let mut let_in = false;
+            $(
+                let answer = role.$method(tonic::Request::new(tollgate_proto::$package::$request::default())).await;
+                let code = answer.err().map(|status| status.code());
+                assert_ne!(code, Some(tonic::Code::Unimplemented), stringify!($method));
+                let_in |= code != Some(tonic::Code::Unauthenticated);
+            )*
+            assert!(let_in, "the mesh token is the right one");
+        };
+    }
+    identity_rpcs!(ask! { identity in identity: });
+    keys_rpcs!(ask! { keys in keys: });
+    rate_limit_rpcs!(ask! { ratelimit in ratelimit: });
 }

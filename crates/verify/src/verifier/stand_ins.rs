@@ -74,8 +74,6 @@ impl<A: Clone> Method<A> {
 macro_rules! stand_in {
     ($service:ident in $package:ident {
         $($method:ident($request:ident) -> $response:ident = $field:ident;)*
-    } and not {
-        $($other:ident($other_request:ident) -> $other_response:ident;)*
     }) => {
         #[async_trait::async_trait]
         impl $service for Roles {
@@ -85,13 +83,6 @@ macro_rules! stand_in {
             ) -> Result<Response<$package::$response>, Status> {
                 self.$field.call().await
             })*
-
-            $(async fn $other(
-                &self,
-                _: Request<$package::$other_request>,
-            ) -> Result<Response<$package::$other_response>, Status> {
-                Err(Status::unimplemented("a verifier does not ask this"))
-            })*
         }
     };
 }
@@ -100,52 +91,9 @@ stand_in!(Keys in keys {
     resolve_key(ResolveKeyRequest) -> ResolveKeyResponse = key;
     resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse = service_key;
     resolve_member(ResolveMemberRequest) -> ResolveMemberResponse = member;
-} and not {
-    ensure_personal_workspace(EnsurePersonalWorkspaceRequest) -> EnsurePersonalWorkspaceResponse;
-    list_workspaces(ListWorkspacesRequest) -> ListWorkspacesResponse;
-    list_plans(ListPlansRequest) -> ListPlansResponse;
-    get_workspace(GetWorkspaceRequest) -> GetWorkspaceResponse;
-    update_workspace(UpdateWorkspaceRequest) -> UpdateWorkspaceResponse;
-    get_plan(GetPlanRequest) -> GetPlanResponse;
-    create_plan(CreatePlanRequest) -> CreatePlanResponse;
-    update_plan(UpdatePlanRequest) -> UpdatePlanResponse;
-    delete_plan(DeletePlanRequest) -> DeletePlanResponse;
-    create_consumer(CreateConsumerRequest) -> CreateConsumerResponse;
-    get_consumer(GetConsumerRequest) -> GetConsumerResponse;
-    list_consumers(ListConsumersRequest) -> ListConsumersResponse;
-    update_consumer(UpdateConsumerRequest) -> UpdateConsumerResponse;
-    delete_consumer(DeleteConsumerRequest) -> DeleteConsumerResponse;
-    create_role(CreateRoleRequest) -> CreateRoleResponse;
-    get_role(GetRoleRequest) -> GetRoleResponse;
-    list_roles(ListRolesRequest) -> ListRolesResponse;
-    update_role(UpdateRoleRequest) -> UpdateRoleResponse;
-    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
-    put_key_override(PutKeyOverrideRequest) -> PutKeyOverrideResponse;
-    list_key_overrides(ListKeyOverridesRequest) -> ListKeyOverridesResponse;
-    delete_key_override(DeleteKeyOverrideRequest) -> DeleteKeyOverrideResponse;
-    create_key(CreateKeyRequest) -> CreateKeyResponse;
-    get_key(GetKeyRequest) -> GetKeyResponse;
-    list_keys(ListKeysRequest) -> ListKeysResponse;
-    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
-    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
-    list_key_secrets(ListKeySecretsRequest) -> ListKeySecretsResponse;
-    revoke_key_secret(RevokeKeySecretRequest) -> RevokeKeySecretResponse;
-    get_workspace_policy(GetWorkspacePolicyRequest) -> GetWorkspacePolicyResponse;
-    update_workspace_policy(UpdateWorkspacePolicyRequest) -> UpdateWorkspacePolicyResponse;
-    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
-    get_usage(GetUsageRequest) -> GetUsageResponse;
-    create_service_key(CreateServiceKeyRequest) -> CreateServiceKeyResponse;
-    list_service_keys(ListServiceKeysRequest) -> ListServiceKeysResponse;
-    revoke_service_key(RevokeServiceKeyRequest) -> RevokeServiceKeyResponse;
 });
 
 stand_in!(Identity in identity {
     resolve_session(ResolveSessionRequest) -> ResolveSessionResponse = session;
     get_signing_keys(GetSigningKeysRequest) -> GetSigningKeysResponse = signing_keys;
-} and not {
-    signup(SignupRequest) -> SignupResponse;
-    login(LoginRequest) -> LoginResponse;
-    refresh(RefreshRequest) -> RefreshResponse;
-    logout(LogoutRequest) -> LogoutResponse;
-    get_user(GetUserRequest) -> GetUserResponse;
 });

@@ -24,7 +24,7 @@ use tollgate_proto::{
         watch_server::{Watch, WatchServer},
     },
 };
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 
 use crate::{Subject, verifier::stand_ins::Roles};
 
@@ -130,12 +130,10 @@ impl Log {
 
 #[async_trait::async_trait]
 impl Watch for Log {
-    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
-
     async fn watch(
         &self,
         request: Request<Streaming<WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    ) -> Result<Response<BoxStream<WatchResponse>>, Status> {
         let (say, said) = mpsc::channel(8);
         let log = self.clone();
         tokio::spawn(async move {
@@ -144,6 +142,6 @@ impl Watch for Log {
             log.serve(request.into_inner(), say).await;
             watchers.fetch_sub(1, Ordering::SeqCst);
         });
-        Ok(Response::new(ReceiverStream::new(said)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 }
