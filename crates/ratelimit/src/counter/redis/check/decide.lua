@@ -5,19 +5,6 @@ local NEVER = 9007199254740991
 -- 400 days.
 local MAX_WINDOW = 34560000000000
 
--- When units are free of which this many more must leave than are free now.
-local function free_at(it, stays)
-  local state, stride, low, high = it.state, STRIDE[it.kind], 1, it.entries
-  while low < high do
-    local middle = floor((low + high + 1) / 2)
-    local before = read('>I8', state, FIRST + 8 + (middle - 1) * stride)
-    if before < stays then low = middle else high = middle - 1 end
-  end
-  local time = read('>I8', state, FIRST + (low - 1) * stride)
-  -- A lease says itself when it ends.
-  return it.kind == 'w' and time + it.span or time
-end
-
 -- The first time from `now` on at which the call passes this limit, with this number in force for ever.
 local function fits_at(it, limit)
   local wanted = it.cost > 0 and it.cost or 1
@@ -26,7 +13,16 @@ local function fits_at(it, limit)
   local kind = it.kind
   if kind == 'w' or kind == 'l' then
     if it.used + wanted <= limit then return now end
-    return free_at(it, it.first + it.used + wanted - limit)
+    -- So many must leave: the last of them does so with the last entry that has fewer before it.
+    local state, stride, stays = it.state, STRIDE[kind], it.first + it.used + wanted - limit
+    local low, high = 1, it.entries
+    while low < high do
+      local middle = floor((low + high + 1) / 2)
+      if read('>I8', state, FIRST + 8 + (middle - 1) * stride) < stays then low = middle else high = middle - 1 end
+    end
+    local time = read('>I8', state, FIRST + (low - 1) * stride)
+    -- A lease says itself when it ends.
+    return kind == 'w' and time + it.span or time
   end
   if kind == 'b' then
     return max(max(it.tat, now) + wanted * it.span - limit * it.span, now)
