@@ -1,7 +1,8 @@
 //! What keeps the state and decides and counts a call in one atomic step: in this process ([`memory`]), or in Redis
 //! ([`redis`]) with the failure policies of its limits when that is gone ([`fallback`]), and not asked what it surely denies
-//! ([`denials`]).
+//! ([`denials`]) or was charged before ([`ahead`]).
 
+mod ahead;
 mod denials;
 mod fallback;
 mod memory;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 use self::{
+    ahead::Ahead,
     denials::Denials,
     fallback::Fallback,
     memory::{Memory, Scope, SnapshotFile},
@@ -63,7 +65,7 @@ pub(crate) enum Counter {
     /// In this process.
     Memory { memory: Arc<Memory>, snapshot: Option<SnapshotFile> },
     /// In Redis, and in this process while that is gone.
-    Redis(Box<Fallback>),
+    Redis(Arc<Fallback>),
 }
 
 impl Counter {
@@ -91,11 +93,13 @@ impl Counter {
                 check_eviction,
                 max_states,
                 denial_cache,
+                charge_ahead,
             } => {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
+                let ahead = Ahead::new(charge_ahead, clock.clone(), entropy.clone());
                 let redis = Redis::open(&url, prefix, pace, check_eviction, clock.clone(), entropy)?;
-                Self::Redis(Box::new(Fallback::new(redis, memory, Denials::new(denial_cache), clock)))
+                Self::Redis(Fallback::new(redis, memory, Denials::new(denial_cache), ahead, clock))
             }
         })
     }
@@ -177,10 +181,17 @@ impl Counter {
         }
     }
 
-    /// Keeps what was counted in this process for the next, if there is a place for it. Nothing is to be counted after it.
+    /// Keeps what was counted in this process for the next, if there is a place for it, and gives back what it charged ahead.
+    /// Nothing is to be counted after it.
     pub(crate) async fn close(&self) -> Result<(), Fault> {
-        let Self::Memory { memory, snapshot: Some(file) } = self else { return Ok(()) };
-        let (memory, file) = (memory.clone(), file.clone());
+        let (memory, file) = match self {
+            Self::Memory { memory, snapshot: Some(file) } => (memory.clone(), file.clone()),
+            Self::Memory { .. } => return Ok(()),
+            Self::Redis(fallback) => {
+                fallback.close().await;
+                return Ok(());
+            }
+        };
         let written = tokio::task::spawn_blocking(move || file.write(&memory.snapshot())).await;
         written.map_err(Fault::internal)?.map_err(unusable)
     }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     calendar::{Calendar, Period, Periods},
     leases::{Lease, Leases},
     state::{Counted, Given, Mark, State},
-    window::{Entry, Log, grain},
+    window::{EXACT, Entry, Log, grain},
 };
 
 /// The largest number of a limit, and of a bucket's burst.

@@ -90,7 +90,12 @@ impl FromStr for BatchId {
 impl Cell {
     /// The cell of a call at this time, in microseconds.
     pub(crate) fn at(now: i64, subject: &str, code: &str) -> Self {
-        Self { subject: subject.to_owned(), minute: now.div_euclid(MINUTE), code: code.to_owned() }
+        Self { subject: subject.to_owned(), minute: Self::minute(now), code: code.to_owned() }
+    }
+
+    /// The minute of a time in microseconds.
+    pub(crate) fn minute(now: i64) -> i64 {
+        now.div_euclid(MINUTE)
     }
 }
 
@@ -116,7 +121,8 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(plain)
 }
 
-fn token(entropy: &dyn Entropy) -> String {
+/// 32 hexadecimal digits that nobody guesses.
+pub(crate) fn token(entropy: &dyn Entropy) -> String {
     format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
 }
 

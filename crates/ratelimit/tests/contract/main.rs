@@ -1,6 +1,7 @@
 //! The ratelimit role as its callers see it. What does not depend on the store runs on both.
 
 mod adversary;
+mod ahead;
 mod cluster;
 mod concurrency;
 mod denials;

@@ -207,6 +207,11 @@ fn batch(partition: &str, reply: &[Vec<u8>]) -> Result<Option<Batch>, Undecided>
     parse().map(Some).ok_or_else(|| Undecided::Gone("the reply is not one of take.lua".into()))
 }
 
+/// The name of a cell, as [`row`] reads it.
+pub(super) fn name(cell: &Cell) -> String {
+    format!("{} {} {}", cell.minute, cell.code, cell.subject)
+}
+
 /// `<minute> <code> <subject>` and the packed count and time of the last call, as `check.lua` writes them.
 fn row(cell: &[u8], counted: &[u8]) -> Option<Row> {
     let mut parts = std::str::from_utf8(cell).ok()?.splitn(3, ' ');

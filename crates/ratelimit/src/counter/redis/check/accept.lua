@@ -1,8 +1,5 @@
 -- Charges the limits of a call that passes, and keeps in `marks` what is needed to give it back.
 
--- The largest number of which every moment has an entry of its own; of larger ones a sixtieth of the window shares one.
-local EXACT = 1024
-
 local marks = {}
 -- A denied call has no use for any of it.
 if by == 0 and not peek then
@@ -20,39 +17,42 @@ if by == 0 and not peek then
     return table.concat(parts)
   end
 
+  local marked = identified or ahead
   for i = 1, count do
     local it, state = limits[i], limits[i].state
     local kind, cost, span = it.kind, it.cost, it.span
     if cost == 0 or it.exceeded then
-      marks[i] = identified and {}
+      marks[i] = marked and {}
     else
       local born, kept, ends = state and it.born or now, nil, nil
       if kind == 'w' then
         local total, last = it.total + cost, nil
         if it.entries > it.gone then last = read('>I8', state, #state - 15) end
         local grain = it.force <= EXACT and 1 or floor((span + 59) / 60)
-          if last and floor(last / grain) == floor(now / grain) then
+        local dated = ahead or now
+        if last and (last >= dated or floor(last / grain) == floor(dated / grain)) then
           -- An entry carries its newest time, so that nothing is freed early.
+          dated = max(last, dated)
           local others = sub(state, FIRST + it.gone * 16, -17)
-          kept = kind .. pack('>I8I8I8', born, now, total) .. others .. pack('>I8', now) .. sub(state, -8)
+          kept = kind .. pack('>I8I8I8', born, now, total) .. others .. pack('>I8', dated) .. sub(state, -8)
         else
           local others = state and sub(state, FIRST + it.gone * 16) or ''
-          kept = kind .. pack('>I8I8I8', born, now, total) .. others .. pack('>I8I8', now, it.total)
+          kept = kind .. pack('>I8I8I8', born, now, total) .. others .. pack('>I8I8', dated, it.total)
         end
         if total > REBASE then kept = rebased(kept, 16) end
-        ends, it.used, it.last = now + span, it.used + cost, now
-        marks[i] = identified and { span, grain }
+        ends, it.used, it.last = dated + span, it.used + cost, dated
+        marks[i] = marked and { span, grain }
       elseif kind == 'b' then
         -- All that was taken is refilled, and nothing of it can be given back.
         if it.tat <= now then born, it.tat, it.refunded = now, now, 0 end
         it.tat = it.tat + cost * span
         kept, ends = kind .. pack('>I8I8I8I8', born, now, it.tat, it.refunded), it.tat
-        marks[i] = identified and { span, it.tat + it.refunded }
+        marks[i] = marked and { span, it.tat + it.refunded }
       elseif kind == 'c' then
         if state and it.newest < it.start then it.used = 0 end
         it.used, it.newest = it.used + cost, now
         kept, ends = kind .. pack('>I8I8I8', born, now, it.used), it.ends
-        marks[i] = identified and { it.ends }
+        marks[i] = marked and { it.ends }
       else
         local log, own = state and sub(state, FIRST + it.gone * 32) or '', now + span
         -- Behind all that end no later, which mostly are all.
@@ -72,7 +72,7 @@ if by == 0 and not peek then
         kept = kind .. pack('>I8I8I8', born, now, it.total + cost) .. log
         if it.total + cost > REBASE then kept = rebased(kept, 32) end
         it.used, it.last = it.used + cost, ends
-        marks[i] = identified and { own }
+        marks[i] = marked and { own }
       end
       if ends < now then ends = now end
       call('SET', KEYS[i], kept, 'PX', math.ceil((ends - real + SLACK) / 1000))

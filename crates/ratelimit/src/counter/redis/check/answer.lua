@@ -46,5 +46,3 @@ if identified and by == 0 then
   local record = { at = now, hold_until = real + hold, known_until = real + known, charges = charges, answer = answer }
   call('SET', KEYS[#KEYS], cmsgpack.pack(record), 'PX', math.ceil((known + SLACK) / 1000))
 end
-
-return answer

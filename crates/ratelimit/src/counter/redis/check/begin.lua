@@ -11,3 +11,7 @@
 --       it is reset, the length of the period, whether it stood in the way}
 
 local peek, tallied = ARGV[2] == 'p', ARGV[3] ~= ''
+-- The largest number of which every moment has an entry of its own; of larger ones a sixtieth of the window shares one.
+local EXACT = 1024
+-- Until when further calls were charged ahead, if they were (ahead.lua), and how many.
+local ahead, calls

@@ -59,7 +59,7 @@ for i = 1, count do
     local number, ends = read('>I8I8', override)
     if now < ends then
       if kind == 'b' then number = math.min(number, floor(MAX_WINDOW / it.span)) end
-      it.force = number
+      it.force, it.replaced = number, ends
       passes = fits_at(it, number)
       -- After that it is the limit's own number again.
       if passes >= ends then passes = max(fits_at(it, it.limit), ends) end
