@@ -7,10 +7,12 @@
 //! - [`cache`]: the same with the coherent cache and without it.
 //! - [`revocation`], [`hammer`]: how long a revoke takes, and that nothing is accepted after it.
 //! - [`limits`]: what a decision about limits costs by itself, beside others who make such decisions.
+//! - [`adversary`]: that whoever tries at every millisecond gets no more than a limit says, on Redis and on a Redis Cluster.
 //! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
 //!
 //! Load goes to loopback, or to the address that `against` names, and every run ends by itself.
 
+mod adversary;
 mod baseline;
 mod cache;
 mod calls;
@@ -24,7 +26,7 @@ mod revocation;
 mod set_up;
 mod shape;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +106,12 @@ enum Command {
         #[arg(long, value_name = "FILTER", default_value = "error")]
         log: String,
     },
+    /// Try at every millisecond for three windows, on Redis and on a Redis Cluster; fails if one try too many passes
+    Adversary {
+        /// Microseconds between two tries
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        step: u64,
+    },
     /// Measure a server that runs already
     Against {
         /// Its HTTP address
@@ -162,6 +170,7 @@ async fn run(command: Command) -> Result<(), Problem> {
         Command::Revocation { tollgate, cases, rounds, connections, log } => {
             revocation::run(&tollgate, &cases, &log, rounds, connections).await
         }
+        Command::Adversary { step } => adversary::run(Duration::from_micros(step)).await,
         Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
         Command::Baseline => baseline::serve().await,
     }
