@@ -5,7 +5,7 @@
 
 use std::{iter, net::IpAddr, sync::Arc};
 
-use tollgate_kernel::{Clock, Fault, WorkspaceId};
+use tollgate_kernel::{Clock, Fault, Violation, WorkspaceId};
 use tollgate_proto::{
     RateLimitHandle,
     fault::from_status,
@@ -147,14 +147,13 @@ impl Gate {
     }
 
     async fn count_key(&self, grant: &Grant, question: &Question) -> Result<CheckResponse, Fault> {
-        let charges = charges(grant, question.cost)?;
-        self.check(CheckRequest {
-            charges,
+        let request = CheckRequest {
+            charges: charges(grant, question.cost),
             peek: question.dry_run,
             request_id: question.request_id.clone(),
             ..tally(grant, VerdictCode::Valid)
-        })
-        .await
+        };
+        self.check(request).await.map_err(|fault| of_question(fault, grant))
     }
 
     /// A refusal stands whether or not it could be counted.
@@ -202,16 +201,23 @@ pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
 
 /// One charge per limit of the key, then of its consumer, then of its workspace: decided together, so that a call that one of
 /// them denies is charged to none. A shadow limit is charged what it can take: it denies nothing.
-fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
+fn charges(grant: &Grant, cost: u32) -> Vec<Charge> {
     let cost = u64::from(cost);
-    let (limits, subjects) = (limits(grant), subjects(grant));
-    let small = |limit: &&Limit| !limit.shadow && cost > most(limit);
-    if let Some(limit) = limits.iter().find(small) {
-        let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, most(limit));
-        return Err(Fault::invalid("/cost", detail));
-    }
-    let charge = |(limit, subject)| Charge { cost: cost.min(most(&limit)), limit: Some(limit), subject };
-    Ok(limits.into_iter().zip(subjects).map(charge).collect())
+    let charge = |(limit, subject): (Limit, String)| {
+        let cost = if limit.shadow { cost.min(most(&limit)) } else { cost };
+        Charge { cost, limit: Some(limit), subject }
+    };
+    limits(grant).into_iter().zip(subjects(grant)).map(charge).collect()
+}
+
+/// A cost that a limit never allows is the asker's mistake, and they know limits by their names.
+fn of_question(fault: Fault, grant: &Grant) -> Fault {
+    let position =
+        |it: &Violation| it.pointer.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse::<usize>().ok();
+    let limit = fault.violated().iter().find_map(position).and_then(|at| limits(grant).into_iter().nth(at));
+    limit.map_or(fault, |limit| {
+        Fault::invalid("/cost", format!("is more than the limit `{}` ever allows", limit.name))
+    })
 }
 
 /// The limits of all levels, those of the key first. The names of the others say the level.

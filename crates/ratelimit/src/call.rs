@@ -118,7 +118,7 @@ impl TryFrom<wire::ReserveRequest> for Call {
 }
 
 /// The same violations, of a part of the request.
-fn within(part: &str, fault: &Fault) -> Fault {
+pub(crate) fn within(part: &str, fault: &Fault) -> Fault {
     let mut violations = fault.violated().to_vec();
     for violation in &mut violations {
         violation.pointer = format!("{part}{}", violation.pointer).into();

@@ -50,6 +50,8 @@ pub(crate) enum Undecided {
     Unknown,
     /// The call was settled otherwise.
     Settled,
+    /// It wants more than the limit at this position lets pass at any time.
+    TooMuch(usize),
     /// These are not costs of the call.
     Wrong(Wrong),
     /// The partition has as many overrides as it may have.
@@ -222,6 +224,10 @@ impl From<Undecided> for Fault {
             Undecided::Reused => Self::invalid(
                 "/request_id",
                 "was used for a call with other charges, which is still remembered",
+            ),
+            Undecided::TooMuch(by) => Self::invalid(
+                format!("/charges/{by}/cost"),
+                "is more than the limit ever allows: such a call could never pass",
             ),
             Undecided::Unknown => Self::not_found("remembered call"),
             Undecided::Settled => Self::new(Code::Conflict, "The call was settled otherwise."),

@@ -40,7 +40,7 @@ pub(crate) struct Spec {
     pub(crate) limit: u64,
     /// What stands in place of the number.
     pub(crate) replaced: Option<Override>,
-    /// The units wanted, at most `limit`. 0 asks whether one more would pass, and takes none.
+    /// The units wanted, at most [`MAX_LIMIT`]. 0 asks whether one more would pass, and takes none.
     pub(crate) cost: u64,
     /// Counted and reported, never enforced.
     pub(crate) shadow: bool,
@@ -126,6 +126,14 @@ pub(crate) fn decide(specs: &[Spec], states: &[Option<&State>], now: i64) -> Res
         }
     }
     Ok(decision)
+}
+
+impl Denial {
+    /// Whether the call wants more than the limit ever lets pass: then no wait helps. Every other wait is shorter than that
+    /// for an override to end, and for a window to pass after it.
+    pub(crate) fn is_for_ever(&self) -> bool {
+        self.wait > 4 * MAX_WINDOW
+    }
 }
 
 impl Decision {

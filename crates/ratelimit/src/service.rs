@@ -144,7 +144,12 @@ impl RateLimit for RateLimitService {
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Answered<CheckResponse> {
         let call = Call::try_from(request.into_inner()).map_err(to_status)?;
-        answered(self.decide(call).await)
+        let decided = self.decide(call).await;
+        answered(
+            decided.map_err(
+                |fault| if fault.violated().is_empty() { fault } else { call::within("/call", &fault) },
+            ),
+        )
     }
 
     async fn settle(&self, request: Request<SettleRequest>) -> Answered<SettleResponse> {

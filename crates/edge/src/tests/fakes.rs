@@ -9,9 +9,11 @@ use std::{
     },
 };
 
-use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
+use tollgate_kernel::{Clock, Fault, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
 use tollgate_proto::{
-    Identity, Keys, RateLimit, identity,
+    Identity, Keys, RateLimit,
+    fault::to_status,
+    identity,
     kernel::{self, Caller},
     keys,
     ratelimit::{Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
@@ -139,7 +141,7 @@ impl Keys for FakeKeys {
     }
 }
 
-/// Allows everything, or denies everything that is enforced, or is not there; remembers what it was asked.
+/// Allows everything that could ever pass, or denies everything that is enforced, or is not there; remembers what it was asked.
 #[derive(Default)]
 pub(super) struct FakeRateLimit {
     denies: Mutex<bool>,
@@ -169,6 +171,13 @@ impl RateLimit for FakeRateLimit {
             return Err(Status::unavailable("not in this test"));
         }
         let request = request.into_inner();
+        let too_much = request.charges.iter().position(|it| {
+            let limit = it.limit.as_ref().expect("a limit");
+            !limit.shadow && it.cost > if limit.burst > 0 { limit.burst } else { limit.limit }
+        });
+        if let Some(at) = too_much {
+            return Err(to_status(Fault::invalid(format!("/charges/{at}/cost"), "could never pass")));
+        }
         let denied = *self.denies.lock().expect("not poisoned");
         let state = |limit: Limit| LimitState {
             name: limit.name,

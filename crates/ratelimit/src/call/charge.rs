@@ -13,7 +13,7 @@ pub(crate) struct Charge {
     pub(crate) rule: Rule,
     /// 1 to [`MAX_LIMIT`]; of a bucket, its burst.
     pub(crate) limit: u64,
-    /// At most `limit`.
+    /// At most [`MAX_LIMIT`]. More than the number passes if an override allows it.
     pub(crate) cost: u64,
     pub(crate) shadow: bool,
     pub(crate) on_failure: OnFailure,
@@ -127,8 +127,8 @@ pub(super) fn parse((position, charge): (usize, wire::Charge)) -> Result<Charge,
     let rule = rule(&limit).map_err(|(field, detail)| invalid(field, detail))?;
     let bucket = matches!(rule, Rule::Bucket { .. });
     let number = if bucket && limit.burst > 0 { limit.burst } else { limit.limit };
-    if charge.cost > number {
-        return Err(Fault::invalid(at("cost"), "must be at most the limit: such a call could never pass"));
+    if charge.cost > MAX_LIMIT {
+        return Err(invalid("cost", format!("must be at most {MAX_LIMIT}")));
     }
     let subject = super::name(charge.subject, || at("subject"))?;
     Ok(Charge {

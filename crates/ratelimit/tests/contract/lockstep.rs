@@ -121,7 +121,7 @@ fn limit(name: &'static str) -> BoxedStrategy<Limit> {
 fn charges() -> impl Strategy<Value = Vec<Charge>> {
     // Buckets have the most to go wrong when several calls give back, and in any order.
     let limit = prop_oneof![2 => select(NAMES.to_vec()), 1 => Just("bucket")].prop_flat_map(limit);
-    let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), 0..=100_u64);
+    let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), shares());
     let charge = charge.prop_map(|(limit, subject, shadow, share)| {
         let most = if limit.burst > 0 { limit.burst } else { limit.limit };
         let limit = Limit { shadow, ..limit };
@@ -133,6 +133,11 @@ fn charges() -> impl Strategy<Value = Vec<Charge>> {
         charges.retain(|charge| seen.insert(name(charge)));
         charges
     })
+}
+
+/// How much of a limit's own number a call wants, in per cent: seldom more than all.
+fn shares() -> impl Strategy<Value = u64> {
+    prop_oneof![12 => 0..=100_u64, 1 => 101..=180_u64]
 }
 
 fn call() -> impl Strategy<Value = CheckRequest> {

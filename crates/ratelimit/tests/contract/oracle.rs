@@ -82,7 +82,12 @@ impl Oracle {
             let same = before.charges == charges(request);
             return if same { Ok(retold(&before.answer, request)) } else { Err(Code::InvalidArgument) };
         }
-        let waits: Vec<i64> = request.charges.iter().map(|charge| self.wait(request, charge, now)).collect();
+        let waits: Vec<_> = request.charges.iter().map(|charge| self.wait(request, charge, now)).collect();
+        if request.charges.iter().zip(&waits).any(|(charge, wait)| wait.is_none() && !limit(charge).shadow) {
+            return Err(Code::InvalidArgument);
+        }
+        // One that is only watched may wait for ever.
+        let waits: Vec<i64> = waits.into_iter().map(|wait| wait.unwrap_or(i64::MAX)).collect();
         let enforced = request.charges.iter().zip(&waits).filter(|(charge, _)| !limit(charge).shadow);
         let mut longest: (Option<String>, i64) = (None, 0);
         for (charge, wait) in enforced {
@@ -187,8 +192,8 @@ impl Oracle {
         live
     }
 
-    /// The first moment at which the charge would pass: now, or when something ends.
-    fn wait(&self, request: &CheckRequest, charge: &Charge, now: i64) -> i64 {
+    /// How long until the charge would pass, at once or when something ends; none: it never does.
+    fn wait(&self, request: &CheckRequest, charge: &Charge, now: i64) -> Option<i64> {
         let passes = |moment: i64| self.passes(charge, self.clamped(request, moment));
         let mut moments = vec![now];
         if let Some((number, until)) = self.overrides.get(&key(charge)) {
@@ -199,9 +204,9 @@ impl Oracle {
         for unit in self.seen(charge).map_or(&[][..], |seen| &seen.units) {
             moments.extend([unit.time + window(limit(charge)), unit.until]);
         }
-        let first = moments.into_iter().filter(|at| *at >= now && passes(*at)).min().expect("it passes once");
+        let first = moments.into_iter().filter(|at| *at >= now && passes(*at)).min()?;
         assert!(first == now || !passes(first - 1), "a microsecond earlier it must not pass");
-        first - now
+        Some(first - now)
     }
 
     fn passes(&self, charge: &Charge, at: i64) -> bool {

@@ -214,15 +214,19 @@ impl Partition {
             call.charges.iter().map(spec).collect()
         };
         let first = specs(now);
-        match decide(&first, &states, now) {
-            Ok(decision) => Ok((first, decision)),
+        let (specs, decision) = match decide(&first, &states, now) {
+            Ok(decision) => (first, decision),
             Err(OutOfBounds(at)) => {
                 let other = specs(at);
                 let decided = decide(&other, &states, now);
                 let decision =
                     decided.map_err(|_| Undecided::Gone("the time is beyond every calendar".into()))?;
-                Ok((other, decision))
+                (other, decision)
             }
+        };
+        match decision.denial {
+            Some(denial) if denial.is_for_ever() => Err(Undecided::TooMuch(denial.by)),
+            _ => Ok((specs, decision)),
         }
     }
 

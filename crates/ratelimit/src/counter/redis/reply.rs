@@ -27,6 +27,10 @@ pub(super) fn checked(call: &Call, is_ahead: bool, reply: &[i64]) -> Result<Chec
     if by == -1 {
         return Ok(Checked::OutOfBounds(wait));
     }
+    if by == -2 {
+        let by = usize::try_from(wait - 1).ok().filter(|by| *by < call.charges.len());
+        return Err(by.map_or_else(strange, Undecided::TooMuch));
+    }
     let (outlooks, charged) = match outlooks.split_last_chunk() {
         Some((outlooks, &[calls, lasts])) if is_ahead => {
             (outlooks, Charged { calls: calls.unsigned_abs(), lasts })

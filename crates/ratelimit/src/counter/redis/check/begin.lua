@@ -6,7 +6,8 @@
 --       4 the tally's subject   5 the request id, or ''   6 for how long it can be settled, in microseconds
 --       7… each limit: kind, 's' if it is only watched, its number, the cost, then its window, interval or lease; or, of a
 --       calendar, the bounds of three periods
--- Reply {} if the request id was used for other charges, {-1, time} if the periods of a calendar do not reach to that time;
+-- Reply {} if the request id was used for other charges, {-1, time} if the periods of a calendar do not reach to that time,
+--       {-2, position} if the call wants more than that limit ever allows;
 --       else {position of the limit that denied or 0, wait, and of each limit the number in force, what remains, until when
 --       it is reset, the length of the period, whether it stood in the way}
 

@@ -71,3 +71,5 @@ for i = 1, count do
     if not it.shadow and passes - real > wait then by, wait = i, passes - real end
   end
 end
+-- No other wait is as long: that for an override to end, and for a window to pass after it.
+if wait > 4 * MAX_WINDOW then return { -2, by } end
