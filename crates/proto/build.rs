@@ -32,6 +32,8 @@ const SECRETS: &[&str] = &[
     "tollgate.identity.v1.RefreshRequest",
     "tollgate.identity.v1.SignupRequest",
     "tollgate.identity.v1.TokenSet",
+    "tollgate.keys.v1.AcceptInvitationRequest",
+    "tollgate.keys.v1.CreateInvitationResponse",
     "tollgate.keys.v1.CreateKeyRequest",
     "tollgate.keys.v1.CreateKeyResponse",
     "tollgate.keys.v1.CreateServiceKeyResponse",

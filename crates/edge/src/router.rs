@@ -24,8 +24,8 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, service_keys, usage, verify, whoami, workspaces,
+        audit, auth, consumers, docs, gate, health, invitations, jwks, key_changes, key_secrets, keys, me,
+        members, overrides, plans, policy, roles, service_keys, usage, verify, whoami, workspaces,
     },
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 4] {
     ]
 }
 
-/// Users and their sessions.
+/// Users and their sessions; and what else a client might guess at.
 fn auth() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(auth::signup))
@@ -47,15 +47,21 @@ fn auth() -> OpenApiRouter<App> {
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::logout_all))
+        .routes(routes!(invitations::accept_invitation))
 }
 
 /// Workspaces and what is in them.
 fn management() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(me::get_me))
-        .routes(routes!(workspaces::list_workspaces))
+        .routes(routes!(workspaces::list_workspaces, workspaces::create_workspace))
         .routes(routes!(workspaces::get_workspace, workspaces::update_workspace))
         .routes(routes!(policy::get_policy, policy::update_policy))
+        .routes(routes!(members::list_members))
+        .routes(routes!(members::update_member, members::remove_member))
+        .routes(routes!(invitations::list_invitations, invitations::create_invitation))
+        .routes(routes!(invitations::revoke_invitation))
+        .routes(routes!(audit::list_audit_events))
         .routes(routes!(plans::list_plans, plans::create_plan))
         .routes(routes!(plans::get_plan, plans::update_plan, plans::delete_plan))
         .routes(routes!(consumers::list_consumers, consumers::create_consumer))

@@ -10,17 +10,23 @@
 //! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
 //! | read and change the policy | yes | no | no | hidden |
 //! | read, create and revoke service keys | yes | no | no | hidden |
+//! | read members | yes | yes | no | hidden |
+//! | change and remove members, read, make and revoke invitations | whose role is not above its own | only leave | no | hidden |
+//! | read the audit | yes | no | no | hidden |
 //! | read consumers and roles | yes | yes | `keys.read` | hidden |
 //! | create, change and delete consumers | yes | yes | `keys.write` | hidden |
 //! | create, change and delete plans and roles | yes | no | no | hidden |
 //! | override limits of a key | yes | only of one that it created | `keys.write` | hidden |
 //! | read the workspace | yes | yes | `keys.read` | hidden |
 //! | rename the workspace | yes | no | no | hidden |
-//! | set the workspace's limits | operator only | no | no | hidden |
+//! | set the workspace's limits, disable it | operator only | no | no | hidden |
 //!
 //! *Hidden* answers "not found", so that nobody learns what exists in another's workspace. An operator may do everything
 //! everywhere. Nobody gives away what it does not hold ([`Standing::holds`]): a service key makes no service key, and
-//! one that is made has no permission that its maker lacks.
+//! one that is made has no permission that its maker lacks; nobody makes a member, or changes one, who is above it
+//! ([`Standing::manages`]).
+//!
+//! In a workspace that is disabled everybody but operators may only look, and take keys and service keys away.
 
 use tollgate_kernel::{Code, Fault};
 use tollgate_verify::{MemberRole, Permission};
@@ -32,6 +38,8 @@ pub(crate) enum Standing {
     Member(MemberRole),
     /// A live service key of this workspace, with its permissions.
     ServiceKey(Vec<Permission>),
+    /// Somebody of the above, in a workspace that is disabled.
+    Suspended(Box<Self>),
     Stranger,
 }
 
@@ -50,8 +58,17 @@ pub(crate) enum Action {
     },
     ReadUsage,
     ReadPlans,
+    ReadPolicy,
     ManagePolicy,
+    ReadServiceKeys,
+    /// Make one.
     ManageServiceKeys,
+    RevokeServiceKey,
+    ReadMembers,
+    ReadInvitations,
+    /// Also their invitations. Whose, [`Standing::manages`] says.
+    ManageMembers,
+    ReadAudit,
     ReadConsumers,
     WriteConsumers,
     WritePlans,
@@ -65,6 +82,30 @@ pub(crate) enum Action {
     RenameWorkspace,
     /// What the instance allows a tenant, so not for the tenant to say.
     LimitWorkspace,
+    /// Or enable it again.
+    DisableWorkspace,
+}
+
+impl Action {
+    /// Whether it only looks, or takes away what lets somebody in: what is left to do in a workspace that is disabled.
+    fn survives_disabling(self) -> bool {
+        matches!(
+            self,
+            Self::ReadKeys
+                | Self::ReadUsage
+                | Self::ReadPlans
+                | Self::ReadPolicy
+                | Self::ReadServiceKeys
+                | Self::ReadConsumers
+                | Self::ReadRoles
+                | Self::ReadWorkspace
+                | Self::ReadMembers
+                | Self::ReadInvitations
+                | Self::ReadAudit
+                | Self::RevokeKey { .. }
+                | Self::RevokeServiceKey
+        )
+    }
 }
 
 /// The answer.
@@ -83,9 +124,13 @@ impl Standing {
         let allowed = match self {
             Self::Stranger => return Ruling::Hidden,
             Self::Operator => true,
-            Self::Member(MemberRole::Owner | MemberRole::Admin) => action != Action::LimitWorkspace,
+            Self::Member(MemberRole::Owner | MemberRole::Admin) => {
+                !matches!(action, Action::LimitWorkspace | Action::DisableWorkspace)
+            }
             Self::Member(MemberRole::Member) => member_may(action),
             Self::ServiceKey(permissions) => service_key_may(permissions, action),
+            Self::Suspended(_) if !action.survives_disabling() => false,
+            Self::Suspended(of) => return of.may(action),
         };
         if allowed { Ruling::Allowed } else { Ruling::Forbidden }
     }
@@ -94,21 +139,39 @@ impl Standing {
     pub(crate) fn require(&self, action: Action, what: &str) -> Result<(), Fault> {
         match self.may(action) {
             Ruling::Allowed => Ok(()),
-            Ruling::Forbidden => Err(forbidden()),
+            Ruling::Forbidden => match self {
+                Self::Suspended(_) if !action.survives_disabling() => Err(disabled()),
+                _ => Err(forbidden()),
+            },
             Ruling::Hidden => Err(Fault::not_found(what)),
+        }
+    }
+
+    /// Whether memberships of this role are this standing's to give, to change and to take away.
+    pub(crate) fn manages(&self, role: MemberRole) -> bool {
+        match self {
+            Self::Operator | Self::Member(MemberRole::Owner) => true,
+            Self::Member(MemberRole::Admin) => role != MemberRole::Owner,
+            Self::Member(MemberRole::Member) | Self::ServiceKey(_) | Self::Suspended(_) | Self::Stranger => {
+                false
+            }
         }
     }
 
     /// The caller's role in the workspace, as text; empty: it has none.
     pub(crate) fn role(&self) -> String {
-        if let Self::Member(role) = self { role.to_string() } else { String::new() }
+        match self {
+            Self::Member(role) => role.to_string(),
+            Self::Suspended(of) => of.role(),
+            Self::Operator | Self::ServiceKey(_) | Self::Stranger => String::new(),
+        }
     }
 
     /// Whether this standing includes the permission, and so may give it away.
     pub(crate) fn holds(&self, permission: Permission) -> bool {
         match self {
             Self::Operator | Self::Member(MemberRole::Owner | MemberRole::Admin) => true,
-            Self::Member(MemberRole::Member) | Self::Stranger => false,
+            Self::Member(MemberRole::Member) | Self::Suspended(_) | Self::Stranger => false,
             Self::ServiceKey(permissions) => permissions.contains(&permission),
         }
     }
@@ -123,14 +186,22 @@ fn member_may(action: Action) -> bool {
         | Action::ReadConsumers
         | Action::WriteConsumers
         | Action::ReadRoles
-        | Action::ReadWorkspace => true,
+        | Action::ReadWorkspace
+        | Action::ReadMembers => true,
         Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
-        Action::ManagePolicy
+        Action::ReadPolicy
+        | Action::ManagePolicy
+        | Action::ReadServiceKeys
         | Action::ManageServiceKeys
+        | Action::RevokeServiceKey
+        | Action::ReadInvitations
+        | Action::ManageMembers
+        | Action::ReadAudit
         | Action::WritePlans
         | Action::WriteRoles
         | Action::RenameWorkspace
-        | Action::LimitWorkspace => false,
+        | Action::LimitWorkspace
+        | Action::DisableWorkspace => false,
     }
 }
 
@@ -147,12 +218,20 @@ fn service_key_may(held: &[Permission], action: Action) -> bool {
         Action::ReadUsage => &[Permission::UsageRead],
         Action::ReadPlans => &[Permission::KeysRead, Permission::KeysWrite],
         // With the others a service key would widen what its own keys may do.
-        Action::ManagePolicy
+        Action::ReadPolicy
+        | Action::ManagePolicy
+        | Action::ReadServiceKeys
         | Action::ManageServiceKeys
+        | Action::RevokeServiceKey
+        | Action::ReadMembers
+        | Action::ReadInvitations
+        | Action::ManageMembers
+        | Action::ReadAudit
         | Action::WritePlans
         | Action::WriteRoles
         | Action::RenameWorkspace
-        | Action::LimitWorkspace => &[],
+        | Action::LimitWorkspace
+        | Action::DisableWorkspace => &[],
     };
     sufficient.iter().any(|permission| held.contains(permission))
 }
@@ -160,6 +239,11 @@ fn service_key_may(held: &[Permission], action: Action) -> bool {
 /// The fault of a caller who knows of the workspace and may not do this in it.
 pub(crate) fn forbidden() -> Fault {
     Fault::new(Code::Forbidden, "The caller may not do this.")
+}
+
+/// The fault of a change in a workspace that an operator has disabled.
+pub(crate) fn disabled() -> Fault {
+    Fault::new(Code::Forbidden, "The workspace is disabled; it can only be looked at.")
 }
 
 #[cfg(test)]
@@ -243,6 +327,65 @@ mod tests {
             };
             let rulings: String = ACTIONS.iter().map(letter).collect();
             assert_eq!(rulings, expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_who_is_in_it() {
+        const ACTIONS: [Action; 9] = [
+            ReadMembers,
+            ManageMembers,
+            ReadAudit,
+            DisableWorkspace,
+            ReadPolicy,
+            ReadServiceKeys,
+            RevokeServiceKey,
+            ReadKeys,
+            RevokeKey { own: true },
+        ];
+        let suspended = |of: Standing| Standing::Suspended(Box::new(of));
+        let everything = Standing::ServiceKey(Permission::ALL.to_vec());
+        let table = [
+            (Standing::Operator, "AAAAAAAAA"),
+            (Standing::Member(MemberRole::Owner), "AAAFAAAAA"),
+            (Standing::Member(MemberRole::Admin), "AAAFAAAAA"),
+            (Standing::Member(MemberRole::Member), "AFFFFFFAA"),
+            (everything.clone(), "FFFFFFFAA"),
+            (Standing::Stranger, "HHHHHHHHH"),
+            (suspended(Standing::Member(MemberRole::Owner)), "AFAFAAAAA"),
+            (suspended(Standing::Member(MemberRole::Member)), "AFFFFFFAA"),
+            (suspended(everything), "FFFFFFFAA"),
+        ];
+        for (standing, expected) in table {
+            let letter = |action: &Action| match standing.may(*action) {
+                Allowed => 'A',
+                Forbidden => 'F',
+                Hidden => 'H',
+            };
+            let rulings: String = ACTIONS.iter().map(letter).collect();
+            assert_eq!(rulings, expected, "{standing:?}");
+        }
+        let owner = suspended(Standing::Member(MemberRole::Owner));
+        for action in [CreateKey, ChangeKey { own: true }, WritePlans, RenameWorkspace, ManageServiceKeys] {
+            let fault = owner.require(action, "workspace").expect_err("refused");
+            assert_eq!(fault.to_string(), disabled().to_string());
+        }
+        assert_eq!(owner.role(), "owner");
+    }
+
+    #[test]
+    fn nobody_manages_those_above() {
+        for (standing, expected) in [
+            (Standing::Operator, [true; 3]),
+            (Standing::Member(MemberRole::Owner), [true; 3]),
+            (Standing::Member(MemberRole::Admin), [false, true, true]),
+            (Standing::Member(MemberRole::Member), [false; 3]),
+            (Standing::ServiceKey(Permission::ALL.to_vec()), [false; 3]),
+            (Standing::Suspended(Box::new(Standing::Member(MemberRole::Owner))), [false; 3]),
+            (Standing::Stranger, [false; 3]),
+        ] {
+            let manages = [MemberRole::Owner, MemberRole::Admin, MemberRole::Member];
+            assert_eq!(manages.map(|role| standing.manages(role)), expected, "{standing:?}");
         }
     }
 

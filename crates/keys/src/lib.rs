@@ -7,16 +7,20 @@
 //! moment (verify decides that from the grant that this role hands out).
 
 mod access;
+mod audit;
 mod caller;
 mod ceiling;
 mod change_key;
 mod config;
 mod consumers;
 mod drain;
+mod email;
 mod input;
+mod invitations;
 mod keys;
 mod levels;
 mod limits;
+mod members;
 mod overrides;
 mod page;
 mod patch;

@@ -1,5 +1,6 @@
 //! What grows with time is kept for a time.
 
+use chrono::TimeDelta;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_kernel::{Fault, Timestamp};
@@ -8,6 +9,8 @@ use crate::{KeysService, config::days, store::Aged};
 
 /// The most pieces of one kind that one run deletes; the rest is for the next run.
 const PIECES_PER_RUN: usize = 1000;
+/// Days that an invitation is shown after it could be accepted last.
+const ENDED_INVITATIONS: i64 = 30;
 
 impl KeysService {
     /// Deletes what is older than it is kept, and says how many rows that were.
@@ -35,6 +38,7 @@ impl KeysService {
             Aged::Audit => now - days(self.config.audit_retention_days),
             // These say themselves until when they are kept.
             Aged::Idempotency => now,
+            Aged::Invitations => now - TimeDelta::days(ENDED_INVITATIONS),
         }
     }
 

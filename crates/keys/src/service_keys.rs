@@ -73,7 +73,7 @@ impl KeysService {
         let page = Page::parse(message.page.as_ref(), &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
-        standing.require(Action::ManageServiceKeys, "workspace")?;
+        standing.require(Action::ReadServiceKeys, "workspace")?;
         let rows = self.store.service_keys_in(workspace, page).await?;
         let (rows, next_cursor) = page.cut(rows, |key| key.id);
         let service_keys = rows.into_iter().map(messages::service_key).collect();
@@ -90,7 +90,7 @@ impl KeysService {
         let key = key.ok_or_else(|| Fault::not_found("service key"))?;
         let workspace = key.workspace_id.typed();
         let standing = self.standing(&caller, workspace).await?;
-        standing.require(Action::ManageServiceKeys, "service key")?;
+        standing.require(Action::RevokeServiceKey, "service key")?;
         let now = self.clock.now();
         let deed = Deed {
             caller: &caller,

@@ -3,11 +3,14 @@
 //! Reads are [`Store`]'s methods, noun first; absence is `Option`. Whatever people own is changed through
 //! [`change`](change::change) only.
 
+mod audit;
 pub(crate) mod change;
 mod consumers;
 mod contains;
+mod invitations;
 mod keys;
 mod lives;
+mod members;
 pub(crate) mod once;
 mod plans;
 mod policies;
@@ -28,10 +31,13 @@ use tollgate_changes::Feed;
 use tollgate_db::Db;
 use tollgate_kernel::{Clock, Entropy, Fault};
 
-pub(crate) use change::{Change, Deed, Outcome, Removal};
+pub(crate) use audit::EventFilter;
+pub(crate) use change::{AuditEvent, Change, Deed, Outcome, Removal};
 pub(crate) use consumers::ConsumerFilter;
+pub(crate) use invitations::{Accepted, Invited};
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
 pub(crate) use lives::{Changed, Rotated, Rotation};
+pub(crate) use members::{MemberStep, Stepped};
 pub(crate) use retention::Aged;
 pub(crate) use rows::*;
 pub(crate) use usage::{Calls, Step, UsageRow};

@@ -1,13 +1,16 @@
 //! The service as its callers see it, on both databases. Here: what the tests share.
 
 mod absence;
+mod audit;
 mod authorization;
 mod cabinet;
 mod consumers;
 mod counter;
 mod drain;
+mod invitations;
 mod keys;
 mod lives;
+mod members;
 mod overrides;
 mod plans;
 mod policy;

@@ -1,14 +1,17 @@
 //! Rows as the messages that answer with them.
 
 use tollgate_db::DbTime;
-use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId};
+use tollgate_kernel::{
+    ConsumerId, Fault, Id, InvitationId, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, Timestamp, UserId,
+    WorkspaceId,
+};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
     limits::{Limit, in_force},
     store::{
-        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow,
-        WorkspaceRow, limits_from_json,
+        AuditEvent, ConsumerRow, EventRow, InvitationRow, KeyRecord, KeyRow, Membership, PlanRow,
+        ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow, WorkspaceRow, limits_from_json,
     },
 };
 
@@ -19,7 +22,52 @@ pub(crate) fn workspace(row: WorkspaceRow, role: String) -> Result<wire::Workspa
         role,
         created_at: Some(to_wire(row.created_at.0)),
         limits: on_the_wire(limits_from_json(&row.limits)?),
+        enabled: row.enabled,
     })
+}
+
+pub(crate) fn member(row: Membership) -> wire::Membership {
+    wire::Membership {
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        user_id: UserId::from(row.user_id).to_string(),
+        role: row.role,
+        created_at: Some(to_wire(row.created_at.0)),
+    }
+}
+
+pub(crate) fn invitation(row: InvitationRow, now: Timestamp) -> wire::Invitation {
+    let status = match &row {
+        it if it.accepted_at.is_some() => "accepted",
+        it if it.revoked_at.is_some() => "revoked",
+        it if it.is_pending(now) => "pending",
+        _ => "expired",
+    };
+    wire::Invitation {
+        id: InvitationId::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        email: row.email,
+        role: row.role,
+        status: status.to_owned(),
+        invited_by: UserId::from(row.invited_by).to_string(),
+        created_at: Some(to_wire(row.created_at.0)),
+        expires_at: Some(to_wire(row.expires_at.0)),
+        accepted_at: instant(row.accepted_at),
+        accepted_by: row.accepted_by.map(|id| UserId::from(id).to_string()).unwrap_or_default(),
+        revoked_at: instant(row.revoked_at),
+    }
+}
+
+pub(crate) fn audit_event(row: EventRow) -> wire::AuditEvent {
+    wire::AuditEvent {
+        id: Id::<AuditEvent>::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        at: Some(to_wire(row.at.0)),
+        actor: row.actor,
+        session: row.session,
+        ip: row.ip,
+        action: row.action,
+        target: row.target,
+    }
 }
 
 pub(crate) fn workspace_id(key: &KeyRow) -> String {

@@ -28,6 +28,8 @@ redacted! {
     identity::RefreshRequest { ip }
     identity::SignupRequest { ip }
     identity::TokenSet { session_id, expires_in, refresh_expires_in }
+    keys::AcceptInvitationRequest { caller }
+    keys::CreateInvitationResponse { invitation }
     keys::CreateKeyRequest { caller, workspace_id, environment, plan_id }
     keys::CreateKeyResponse { key }
     keys::CreateServiceKeyResponse { service_key }
@@ -55,9 +57,9 @@ mod tests {
         let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
         let rotated = keys::RotateKeyResponse { secret: "hunter2".into(), ..Default::default() };
-        assert!(
-            !format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}")
-                .contains("hunter2")
-        );
+        let invited = keys::CreateInvitationResponse { token: "hunter2".into(), ..Default::default() };
+        let accepted = keys::AcceptInvitationRequest { token: "hunter2".into(), ..Default::default() };
+        let roles = format!("{login:?}{created:?}{nested:?}{rotated:?}{invited:?}{accepted:?}");
+        assert!(!format!("{roles}{verify:?}{header:?}{asked:?}").contains("hunter2"));
     }
 }

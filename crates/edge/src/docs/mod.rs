@@ -32,11 +32,12 @@ use crate::{
     tags(
         (name = "auth", description = "Signing up, logging in and out."),
         (name = "users", description = "The caller's own user."),
-        (name = "workspaces", description = "Tenants, and the plans in them."),
+        (name = "workspaces", description = "Tenants, the plans in them, and who is in them."),
         (name = "consumers", description = "Whom a workspace gives keys to, and what their keys share."),
         (name = "roles", description = "Named sets of scopes, for keys to have."),
         (name = "keys", description = "API keys and how they are used."),
         (name = "service-keys", description = "Management credentials for machines."),
+        (name = "audit", description = "What was done, by whom."),
         (name = "verify", description = "The turnstile, for services that hold somebody's key in their hands."),
         (name = "protected", description = "Routes behind the turnstile: counted and limited by the credential that calls."),
         (name = "discovery", description = "What describes this API and its tokens."),

@@ -1,5 +1,6 @@
 //! The handlers, one file per resource. Each takes the request apart, asks one role, and puts the answer together.
 
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod consumers;
 pub(crate) mod docs;
@@ -8,6 +9,7 @@ mod environment;
 mod expiry;
 pub(crate) mod gate;
 pub(crate) mod health;
+pub(crate) mod invitations;
 pub(crate) mod jwks;
 pub(crate) mod key_changes;
 pub(crate) mod key_secrets;
@@ -15,6 +17,7 @@ pub(crate) mod keys;
 mod limit;
 pub(crate) mod list;
 pub(crate) mod me;
+pub(crate) mod members;
 pub(crate) mod overrides;
 pub(crate) mod plans;
 pub(crate) mod policy;

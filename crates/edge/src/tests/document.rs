@@ -32,6 +32,8 @@ fn is_public(operation: &Value) -> bool {
 
 pub(super) fn with_id(path: &str) -> String {
     let path = path.replace("{secret_id}", "sec_00000000000000000000000001").replace("{name}", "minute");
+    let path = path.replace("{user_id}", "usr_00000000000000000000000001");
+    let path = path.replace("{invitation_id}", "inv_00000000000000000000000001");
     path.replace("{id}", "key_00000000000000000000000001")
 }
 
@@ -46,6 +48,7 @@ fn the_routes_are_those_of_the_design() {
     GET /livez
     GET /openapi.json
     GET /readyz
+    GET /v1/audit-events
     POST /v1/auth/login
     POST /v1/auth/logout
     POST /v1/auth/logout-all
@@ -63,6 +66,7 @@ fn the_routes_are_those_of_the_design() {
     PATCH /v1/gate
     DELETE /v1/gate
     OPTIONS /v1/gate
+    POST /v1/invitations/accept
     GET /v1/keys
     POST /v1/keys
     POST /v1/keys/verify
@@ -94,8 +98,15 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/whoami/key
     GET /v1/whoami/user
     GET /v1/workspaces
+    POST /v1/workspaces
     GET /v1/workspaces/{id}
     PATCH /v1/workspaces/{id}
+    GET /v1/workspaces/{id}/invitations
+    POST /v1/workspaces/{id}/invitations
+    DELETE /v1/workspaces/{id}/invitations/{invitation_id}
+    GET /v1/workspaces/{id}/members
+    PATCH /v1/workspaces/{id}/members/{user_id}
+    DELETE /v1/workspaces/{id}/members/{user_id}
     GET /v1/workspaces/{id}/policy
     PATCH /v1/workspaces/{id}/policy
     ");

@@ -77,6 +77,7 @@ async fn every_route_has_a_class() {
     GET /livez: ip-public
     GET /openapi.json: ip-public
     GET /readyz: ip-public
+    GET /v1/audit-events: ip-management
     POST /v1/auth/login: ip-auth
     POST /v1/auth/logout: ip-auth
     POST /v1/auth/logout-all: ip-auth
@@ -94,6 +95,7 @@ async fn every_route_has_a_class() {
     PATCH /v1/gate: ip-protected
     DELETE /v1/gate: ip-protected
     OPTIONS /v1/gate: ip-protected
+    POST /v1/invitations/accept: ip-auth
     GET /v1/keys: ip-management
     POST /v1/keys: ip-management
     POST /v1/keys/verify: ip-protected
@@ -125,8 +127,15 @@ async fn every_route_has_a_class() {
     GET /v1/whoami/key: ip-protected
     GET /v1/whoami/user: ip-protected
     GET /v1/workspaces: ip-management
+    POST /v1/workspaces: ip-management
     GET /v1/workspaces/{id}: ip-management
     PATCH /v1/workspaces/{id}: ip-management
+    GET /v1/workspaces/{id}/invitations: ip-management
+    POST /v1/workspaces/{id}/invitations: ip-management
+    DELETE /v1/workspaces/{id}/invitations/{invitation_id}: ip-management
+    GET /v1/workspaces/{id}/members: ip-management
+    PATCH /v1/workspaces/{id}/members/{user_id}: ip-management
+    DELETE /v1/workspaces/{id}/members/{user_id}: ip-management
     GET /v1/workspaces/{id}/policy: ip-management
     PATCH /v1/workspaces/{id}/policy: ip-management
     GET /docs/: ip-public

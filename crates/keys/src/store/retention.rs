@@ -9,13 +9,14 @@ use tollgate_kernel::{Fault, Timestamp};
 
 use super::{
     Store,
-    schema::{audit_events, idempotency, usage, usage_batches},
+    schema::{audit_events, idempotency, invitations, usage, usage_batches},
 };
 
 // Diesel wants another name for a table in a subquery of itself.
 diesel::alias! {
     const old_batches: Alias<OldBatches> = usage_batches as old_batches;
     const old_events: Alias<OldEvents> = audit_events as old_events;
+    const old_invitations: Alias<OldInvitations> = invitations as old_invitations;
     const old_retries: Alias<OldRetries> = idempotency as old_retries;
 }
 
@@ -29,10 +30,12 @@ pub(crate) enum Aged {
     UsageBatches,
     Audit,
     Idempotency,
+    Invitations,
 }
 
 impl Aged {
-    pub(crate) const ALL: [Self; 4] = [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency, Self::Invitations];
 
     /// The table's name.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Aged {
             Self::UsageBatches => "usage_batches",
             Self::Audit => "audit_events",
             Self::Idempotency => "idempotency",
+            Self::Invitations => "invitations",
         }
     }
 }
@@ -65,6 +69,11 @@ impl Store {
                 let old = old_retries.select(old_retries.field(idempotency::id));
                 let old = old.filter(old_retries.field(idempotency::expires_at).lt(before)).limit(PIECE);
                 diesel::delete(idempotency::table.filter(idempotency::id.eq_any(old))).execute(c).await
+            }),
+            Aged::Invitations => write_db!(self.db, |c| {
+                let old = old_invitations.select(old_invitations.field(invitations::id));
+                let old = old.filter(old_invitations.field(invitations::expires_at).lt(before)).limit(PIECE);
+                diesel::delete(invitations::table.filter(invitations::id.eq_any(old))).execute(c).await
             }),
         };
         Ok(deleted?)

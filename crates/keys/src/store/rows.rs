@@ -7,7 +7,8 @@ use tollgate_kernel::{Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
 use super::schema::{
-    audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
+    audit_events, consumers, idempotency, invitations, keys, members, plans, roles, secrets, service_keys,
+    workspaces,
 };
 use crate::limits::Limit;
 
@@ -21,6 +22,8 @@ pub(crate) struct WorkspaceRow {
     pub(crate) created_at: DbTime,
     pub(crate) limits: DbJson,
     pub(crate) policy: DbJson,
+    /// Who made it. Nobody in particular made the personal ones.
+    pub(crate) created_by: Option<DbId>,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -30,6 +33,34 @@ pub(crate) struct MemberRow {
     pub(crate) user_id: DbId,
     pub(crate) role: &'static str,
     pub(crate) created_at: DbTime,
+}
+
+/// A member, as it is read.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = members, check_for_backend(Pg, Sqlite))]
+pub(crate) struct Membership {
+    pub(crate) workspace_id: DbId,
+    pub(crate) user_id: DbId,
+    pub(crate) role: String,
+    pub(crate) created_at: DbTime,
+}
+
+// No `Debug`: of the digest.
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = invitations, check_for_backend(Pg, Sqlite))]
+pub(crate) struct InvitationRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) email: String,
+    pub(crate) email_key: String,
+    pub(crate) role: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) invited_by: DbId,
+    pub(crate) created_at: DbTime,
+    pub(crate) expires_at: DbTime,
+    pub(crate) accepted_at: Option<DbTime>,
+    pub(crate) accepted_by: Option<DbId>,
+    pub(crate) revoked_at: Option<DbTime>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -132,6 +163,7 @@ pub(crate) struct PlanChanges {
 pub(crate) struct WorkspaceChanges {
     pub(crate) name: Option<String>,
     pub(crate) limits: Option<DbJson>,
+    pub(crate) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -210,6 +242,20 @@ pub(crate) struct AuditRow {
     pub(crate) target: String,
 }
 
+/// An audit event, as it is read.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = audit_events, check_for_backend(Pg, Sqlite))]
+pub(crate) struct EventRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) at: DbTime,
+    pub(crate) actor: String,
+    pub(crate) session: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) action: String,
+    pub(crate) target: String,
+}
+
 /// A create that may be asked for again.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = idempotency)]
@@ -246,8 +292,15 @@ impl PlanChanges {
 impl WorkspaceChanges {
     /// Nothing is to be changed.
     pub(crate) fn is_nothing(&self) -> bool {
-        let Self { name, limits } = self;
-        name.is_none() && limits.is_none()
+        let Self { name, limits, enabled } = self;
+        name.is_none() && limits.is_none() && enabled.is_none()
+    }
+}
+
+impl InvitationRow {
+    /// Neither accepted, nor revoked, nor expired.
+    pub(crate) fn is_pending(&self, now: Timestamp) -> bool {
+        self.accepted_at.is_none() && self.revoked_at.is_none() && now < self.expires_at.0
     }
 }
 

@@ -15,6 +15,7 @@ diesel::table! {
         limits -> Json,
         policy -> Json,
         tended -> Bool,
+        created_by -> Nullable<Id>,
     }
 }
 
@@ -27,6 +28,26 @@ diesel::table! {
         user_id -> Id,
         role -> Text,
         created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    invitations (id) {
+        id -> Id,
+        workspace_id -> Id,
+        email -> Text,
+        email_key -> Text,
+        role -> Text,
+        digest -> Binary,
+        invited_by -> Id,
+        created_at -> Instant,
+        expires_at -> Instant,
+        accepted_at -> Nullable<Instant>,
+        accepted_by -> Nullable<Id>,
+        revoked_at -> Nullable<Instant>,
     }
 }
 

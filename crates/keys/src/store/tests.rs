@@ -1,5 +1,6 @@
 //! The contract of the store, on both databases. Here: what the tests share.
 
+mod audit;
 mod changes;
 mod keys;
 mod retention;
@@ -68,6 +69,7 @@ impl Fixture {
             created_at: now.into(),
             limits: json!([]).into(),
             policy: json!({}).into(),
+            created_by: None,
         };
         let member = MemberRow {
             workspace_id: self.workspace.into(),

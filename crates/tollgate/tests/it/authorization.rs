@@ -31,6 +31,10 @@ fn body(path: &str) -> Value {
             json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
         }
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
+        "/v1/workspaces" => json!({ "name": "a" }),
+        "/v1/workspaces/{id}/members/{user_id}" => json!({ "role": "member" }),
+        "/v1/workspaces/{id}/invitations" => json!({ "email": "a@example.com", "role": "member" }),
+        "/v1/invitations/accept" => json!({ "token": "tg_inv_x" }),
         _ => json!({}),
     }
 }
@@ -43,6 +47,8 @@ async fn nobody_gets_in_where_a_credential_is_needed() {
     for (path, method, operation) in operations(&document) {
         let concrete = path.replace("{id}", "key_00000000000000000000000001").replace("{name}", "minute");
         let concrete = concrete.replace("{secret_id}", "sec_00000000000000000000000001");
+        let concrete = concrete.replace("{user_id}", "usr_00000000000000000000000001");
+        let concrete = concrete.replace("{invitation_id}", "inv_00000000000000000000000001");
         let verb: Method = method.to_uppercase().parse().unwrap();
         if PUBLIC.contains(&path) {
             continue;
@@ -94,7 +100,8 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
                 _ => &key.id,
             };
             let path = path.replace("{secret_id}", "sec_00000000000000000000000001");
-            path.replace("{id}", id).replace("{name}", "minute")
+            let path = path.replace("{invitation_id}", "inv_00000000000000000000000001");
+            path.replace("{id}", id).replace("{name}", "minute").replace("{user_id}", &owner.id)
         } else if workspace {
             format!("{path}?workspace_id={}", owner.workspace_id)
         } else if operation["requestBody"].is_object() && IN_A_WORKSPACE.contains(&path) {

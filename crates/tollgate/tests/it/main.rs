@@ -8,6 +8,7 @@
 mod actors;
 mod admin;
 mod app;
+mod audit;
 mod auth {
     //! `/v1/auth/…`
     mod login;
@@ -34,6 +35,7 @@ mod hostile_credentials;
 mod hostile_input;
 mod hostile_sockets;
 mod http;
+mod invitations;
 mod keys {
     //! `/v1/keys/…`
     mod change;
@@ -51,6 +53,7 @@ mod keys {
 mod levels;
 mod logs;
 mod me;
+mod members;
 mod operators;
 mod outage;
 mod per_ip;
