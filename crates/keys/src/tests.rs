@@ -17,6 +17,7 @@ mod policy;
 mod resolve;
 mod roles;
 mod service_keys;
+mod strangers;
 mod usage;
 mod workspaces;
 

@@ -17,6 +17,8 @@ mod auth {
     mod signup;
 }
 mod authorization;
+mod authorization_table;
+mod authorization_walk;
 mod consumers;
 mod context;
 mod counting;
