@@ -1,8 +1,9 @@
 //! What is asked of the role, as the rest of it sees it: parsed from the wire, with every bound kept. A call to decide is
-//! here, with its limits in [`charge`]; what comes after a call is in [`settle`], and what is done to a subject's limits
+//! here, with its limits in [`charge`] and its credit in [`credit`]; what comes after a call is in [`settle`], and what is done to a subject's limits
 //! in [`standing`].
 
 mod charge;
+mod credit;
 mod settle;
 mod standing;
 
@@ -15,6 +16,7 @@ use crate::tally::{QUOTA_EXCEEDED, RATE_LIMITED, is_name};
 
 pub(crate) use self::{
     charge::{Charge, Key, OnFailure, Rule},
+    credit::{CREDITS, Move},
     settle::{Settle, Wrong},
     standing::{PutOverride, Reset, ended},
 };
@@ -34,7 +36,7 @@ const MAX_HOLD: u32 = 86_400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) partition: String,
-    /// No two of the same subject and name.
+    /// No two of the same subject and name. The credit is the last, if there is one.
     pub(crate) charges: Vec<Charge>,
     pub(crate) tally: Option<Tally>,
     /// Decide and report, change nothing.
@@ -62,11 +64,13 @@ impl Call {
         Ok(request.calls.into_iter().map(Self::try_from).collect())
     }
 
-    /// How the call is counted if the limit at this position denies it.
-    pub(crate) fn denied_as(&self, by: usize) -> &'static str {
+    /// How the call is counted if the limit at this position denies it. Not at all if that is the credit: whoever asks may
+    /// deposit more and ask again.
+    pub(crate) fn denied_as(&self, by: usize) -> Option<&'static str> {
         match self.charges[by].rule {
-            Rule::Calendar(_) => QUOTA_EXCEEDED,
-            _ => RATE_LIMITED,
+            Rule::Calendar(_) => Some(QUOTA_EXCEEDED),
+            Rule::Credit => None,
+            _ => Some(RATE_LIMITED),
         }
     }
 }
@@ -75,10 +79,11 @@ impl TryFrom<wire::CheckRequest> for Call {
     type Error = Fault;
 
     fn try_from(request: wire::CheckRequest) -> Result<Self, Fault> {
-        if request.charges.len() > MAX_CHARGES {
+        if request.charges.len() + usize::from(request.credit.is_some()) > MAX_CHARGES {
             return Err(Fault::invalid("/charges", format!("must be at most {MAX_CHARGES}")));
         }
-        let charges = request.charges.into_iter().enumerate().map(charge::parse);
+        let limits = request.charges.into_iter().enumerate().map(charge::parse);
+        let charges = limits.chain(request.credit.map(credit::parse));
         let call = Self {
             partition: partition(request.partition)?,
             charges: charges.collect::<Result<_, _>>()?,

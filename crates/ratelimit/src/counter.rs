@@ -12,8 +12,8 @@ use std::{error::Error, sync::Arc};
 use tollgate_kernel::{Clock, Code, Entropy, Fault};
 
 use crate::{
-    call::{Call, Key, PutOverride, Reset, Settle, Wrong},
-    engine::{Denial, Outlook, Override},
+    call::{Call, Key, Move, PutOverride, Reset, Settle, Wrong},
+    engine::{Credit, Denial, Outlook, Override},
     settings::Store,
     tally::{Batch, BatchId},
 };
@@ -113,6 +113,14 @@ impl Counter {
         match self {
             Self::Memory { memory, .. } => Ok(memory.settle(settle)?),
             Self::Redis(fallback) => fallback.settle(settle).await,
+        }
+    }
+
+    /// Makes a step of an account of credits; and how that stands after it, if it is there.
+    pub(crate) async fn make(&self, step: &Move) -> Result<Option<Credit>, Fault> {
+        match self {
+            Self::Memory { memory, .. } => Ok(memory.make(step)?),
+            Self::Redis(fallback) => fallback.make(step).await,
         }
     }
 

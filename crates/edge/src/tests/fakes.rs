@@ -190,6 +190,7 @@ impl RateLimit for FakeRateLimit {
             retry_after_us: if denied { 1_000_001 } else { 0 },
             limits,
             degraded: false,
+            credit: None,
         }))
     }
 }
@@ -246,6 +247,7 @@ impl RateLimit for FakeDoor {
             retry_after_us: if allowed { 0 } else { 41_000_001 },
             limits: vec![state],
             degraded: false,
+            credit: None,
         }))
     }
 }

@@ -37,6 +37,7 @@ pub(crate) enum Rule {
     Bucket { interval: i64 },
     Calendar(Calendar),
     Concurrency { lease: i64 },
+    Credit,
 }
 
 /// What a limit does when its store is gone.
@@ -58,17 +59,24 @@ impl Charge {
             Rule::Bucket { interval } => Algorithm::Bucket { interval },
             Rule::Calendar(calendar) => Algorithm::Calendar { periods: calendar.periods(hint) },
             Rule::Concurrency { lease } => Algorithm::Concurrency { lease },
+            Rule::Credit => Algorithm::Credit,
         };
         Spec { algorithm, limit: self.limit, replaced, cost: self.cost, shadow: self.shadow }
     }
 
-    /// Which algorithm it is, on the wire.
+    /// Whether it is the call's credit, and no limit.
+    pub(crate) fn is_credit(&self) -> bool {
+        self.rule == Rule::Credit
+    }
+
+    /// Which algorithm it is, on the wire, where a credit is none.
     pub(crate) fn algorithm(&self) -> wire::Algorithm {
         match self.rule {
             Rule::Window { .. } => wire::Algorithm::SlidingWindow,
             Rule::Bucket { .. } => wire::Algorithm::TokenBucket,
             Rule::Calendar(_) => wire::Algorithm::Calendar,
             Rule::Concurrency { .. } => wire::Algorithm::Concurrency,
+            Rule::Credit => wire::Algorithm::Unspecified,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Redis, and what takes its place while it is gone: each limit's own failure policy.
 //!
 //! `local` limits are then decided exactly, by a counter of this process, which has also counted what Redis accepted for this
-//! process; `allow` limits pass; one `deny` limit refuses the call. What was counted here stays here: it is drained from
+//! process; `allow` limits pass; one `deny` limit, or a credit, refuses the call. What was counted here stays here: it is drained from
 //! here, and a later outage finds it. A call whose answer from Redis was lost may be counted twice: too much rather than too
 //! little.
 
@@ -21,8 +21,8 @@ use super::{
     redis::Redis,
 };
 use crate::{
-    call::{Call, Key, OnFailure, PutOverride, Reset, Settle},
-    engine::Override,
+    call::{Call, Key, Move, OnFailure, PutOverride, Reset, Settle},
+    engine::{Credit, Override},
     tally::{Batch, BatchId},
 };
 
@@ -86,6 +86,12 @@ impl Fallback {
             (Err(gone @ Undecided::Gone(_)), Err(Undecided::Unknown)) => return Err(gone.into()),
             (Err(_), Err(undecided)) => return Err(undecided.into()),
         })
+    }
+
+    /// Makes a step of an account of credits; and how that stands after it. In Redis or not at all: what is deposited here
+    /// would be out of reach when Redis is back.
+    pub(super) async fn make(&self, step: &Move) -> Result<Option<Credit>, Fault> {
+        Ok(self.redis.make(step).await?)
     }
 
     /// Forgets what limits have counted, in both.

@@ -9,11 +9,16 @@
 //! - `<prefix>active`: the partitions that may have a tally, scored by the second in which one was last counted; in a cluster
 //!   several of these, `<prefix>{<number>}active` ([`keys`])
 //!
+//! An account of credits is a state like a limit's. A server that comes back may have less than it had answered for, or be
+//! another, with a copy that is older: spent credits would be there again. So the state bears the `run_id` of the server that
+//! wrote it, and on any other there is nothing of the account.
+//!
 //! Time is the server's, unless a test moves it by hand.
 
 mod active;
 pub(crate) mod address;
 mod cluster;
+mod credits;
 mod drain;
 mod keys;
 mod link;

@@ -3,6 +3,7 @@
 mod adversary;
 mod cluster;
 mod concurrency;
+mod credits;
 mod denials;
 mod drain;
 mod faults;

@@ -6,9 +6,10 @@ use tollgate_kernel::{Fault, OsEntropy, SecretString};
 use tollgate_proto::{
     RateLimit, fault,
     ratelimit::{
-        AckTalliesRequest, Charge, CheckBatchRequest, CheckRequest, CheckResponse, DeleteOverrideRequest,
-        DrainTalliesRequest, Limit, ListOverridesRequest, Override, PutOverrideRequest, RefundRequest,
-        ReserveRequest, ResetRequest, SettleRequest, Tally, TallyBatch, outcome::Outcome as Ended,
+        AccountState, AckTalliesRequest, Charge, CheckBatchRequest, CheckRequest, CheckResponse,
+        DeleteOverrideRequest, DepositRequest, DrainTalliesRequest, Limit, ListOverridesRequest, Override,
+        PutOverrideRequest, RefundRequest, ReserveRequest, ResetRequest, SettleRequest, Tally, TallyBatch,
+        WithdrawRequest, outcome::Outcome as Ended,
     },
     time::{from_wire, to_wire},
 };
@@ -130,6 +131,14 @@ impl Role {
 
     pub(crate) async fn refund(&self, request: RefundRequest) -> Result<Vec<u64>, Fault> {
         answer(self.service.refund(Request::new(request)).await).map(|response| response.returned)
+    }
+
+    pub(crate) async fn deposit(&self, request: DepositRequest) -> Result<AccountState, Fault> {
+        answer(self.service.deposit(Request::new(request)).await)
+    }
+
+    pub(crate) async fn withdraw(&self, request: WithdrawRequest) -> Result<AccountState, Fault> {
+        answer(self.service.withdraw(Request::new(request)).await)
     }
 
     pub(crate) async fn reset(

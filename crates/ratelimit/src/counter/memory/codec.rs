@@ -1,4 +1,4 @@
-//! What is counted as bytes, for the time between two processes. Written by hand, because there are eight kinds of things,
+//! What is counted as bytes, for the time between two processes. Written by hand, because there are nine kinds of things,
 //! all of them numbers and texts: a general format would take several times the room and the time, at the moment when a
 //! process is being told to end.
 //!
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     call::Key,
-    engine::{Bucket, Counted as Units, Entry, Lease, Leases, Log, Mark, Outlook, Override, State},
+    engine::{Bucket, Counted as Units, Credit, Entry, Lease, Leases, Log, Mark, Outlook, Override, State},
     tally::{Batch, BatchId, Cell, Row},
 };
 
@@ -51,6 +51,7 @@ fields! {
     Entry { time, before }
     Bucket { tat, refunded }
     Lease { id, until, units }
+    Credit { epoch, left, behind, step, withdrawn }
     Override { limit, until }
     Outlook { limit, remaining, reset, period, exceeded }
     Record { at, hold_until, known_until, charged, answer, settled }
@@ -206,6 +207,7 @@ impl Stored for Units {
             Self::Bucket(bucket) => tagged(b'b', bucket, to),
             Self::Calendar { used } => tagged(b'c', used, to),
             Self::Concurrency(leases) => tagged(b'l', leases, to),
+            Self::Credit(credit) => tagged(b'k', credit, to),
         }
     }
 
@@ -215,6 +217,7 @@ impl Stored for Units {
             b'b' => Self::Bucket(Stored::take(from)?),
             b'c' => Self::Calendar { used: Stored::take(from)? },
             b'l' => Self::Concurrency(Stored::take(from)?),
+            b'k' => Self::Credit(Stored::take(from)?),
             _ => return None,
         })
     }
@@ -228,6 +231,7 @@ impl Stored for Mark {
             Self::Bucket { interval, end } => tagged(b'b', &(*interval, *end), to),
             Self::Calendar { end } => tagged(b'c', end, to),
             Self::Concurrency { until } => tagged(b'l', until, to),
+            Self::Credit { epoch } => tagged(b'k', epoch, to),
         }
     }
 
@@ -238,6 +242,7 @@ impl Stored for Mark {
             b'b' => Self::Bucket { interval: Stored::take(from)?, end: Stored::take(from)? },
             b'c' => Self::Calendar { end: Stored::take(from)? },
             b'l' => Self::Concurrency { until: Stored::take(from)? },
+            b'k' => Self::Credit { epoch: Stored::take(from)? },
             _ => return None,
         })
     }

@@ -168,7 +168,8 @@ impl Partition {
     pub(super) fn count(&mut self, call: &Call, answer: &Answer, now: i64) -> bool {
         let Some(tally) = &call.tally else { return false };
         let first = self.tally.is_empty();
-        let code = answer.denial.map_or(&*tally.code, |denial| call.denied_as(denial.by));
+        let denied = answer.denial.map_or(Some(&*tally.code), |denial| call.denied_as(denial.by));
+        let Some(code) = denied else { return false };
         let counted = self.tally.entry(Cell::at(now, &tally.subject, code)).or_default();
         counted.count += 1;
         counted.last_at = counted.last_at.max(now);

@@ -15,6 +15,7 @@ const MAX_OVERRIDES: usize = 1000;
 pub(super) struct Scripts {
     pub(super) check: Script,
     pub(super) settle: Script,
+    pub(super) credit: Script,
     pub(super) reset: Script,
     pub(super) put_override: Script,
     pub(super) overrides: Script,
@@ -26,6 +27,7 @@ impl Scripts {
         let check = concat!(
             include_str!("time.lua"),
             include_str!("log.lua"),
+            include_str!("account.lua"),
             include_str!("check/begin.lua"),
             include_str!("check/remembered.lua"),
             include_str!("check/limits.lua"),
@@ -33,10 +35,20 @@ impl Scripts {
             include_str!("check/accept.lua"),
             include_str!("check/answer.lua"),
         );
-        let settle = concat!(include_str!("time.lua"), include_str!("log.lua"), include_str!("settle.lua"));
+        let settle = concat!(
+            include_str!("time.lua"),
+            include_str!("log.lua"),
+            include_str!("account.lua"),
+            include_str!("settle.lua"),
+        );
         Self {
             check: Script::new(check),
             settle: Script::new(settle),
+            credit: Script::new(concat!(
+                include_str!("time.lua"),
+                include_str!("account.lua"),
+                include_str!("credit.lua"),
+            )),
             reset: Script::new(concat!(include_str!("time.lua"), include_str!("reset.lua"))),
             put_override: Script::new(concat!(include_str!("time.lua"), include_str!("override.lua"))),
             overrides: Script::new(concat!(include_str!("time.lua"), include_str!("overrides.lua"))),
@@ -74,6 +86,7 @@ fn limit(charge: &Charge, hint: i64) -> Vec<u8> {
         Rule::Window { window } => (b'w', [window, 0, 0, 0]),
         Rule::Bucket { interval } => (b'b', [interval, 0, 0, 0]),
         Rule::Concurrency { lease } => (b'l', [lease, 0, 0, 0]),
+        Rule::Credit => (b'k', [0; 4]),
         Rule::Calendar(calendar) => {
             let Periods(bounds) = calendar.periods(hint);
             (b'c', bounds)

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 what is remembered of the call; the states of its limits are in the same slot, and only that knows them
 -- ARGV  1 the time   2 's': settle, 'r': refund   3 the length of the beginning that the keys of all states have
---       4 the request id   5… name and cost of each limit that does not keep what was reserved
+--       4 the request id   5… name and cost of each limit that does not keep what was reserved; '*' names all others
 -- Reply {'returned', units of each limit…}, or {'unknown'}, {'settled'} (otherwise), {'name', name}, {'cost', name}
 
 local MOST_REFUNDED = 1125899906842624
@@ -17,15 +17,20 @@ for i, charge in ipairs(record.charges) do
   charge.name = string.match(sub(charge.key, tonumber(ARGV[3]) + 1), '^[^:]*')
   costs[i] = refund and 0 or charge.cost
 end
+local named = {}
+for position = 5, #ARGV, 2 do named[ARGV[position]] = true end
 for position = 5, #ARGV, 2 do
   local name, cost, found = ARGV[position], tonumber(ARGV[position + 1]), false
   for i, charge in ipairs(record.charges) do
-    if charge.name == name then
+    if name == '*' then
+      found = found or cost <= charge.cost
+      if not named[charge.name] then costs[i] = math.min(cost, charge.cost) end
+    elseif charge.name == name then
       if cost > charge.cost then return { 'cost', name } end
       found, costs[i] = true, cost
     end
   end
-  if not found then return { 'name', name } end
+  if not found then return { name == '*' and 'cost' or 'name', name } end
 end
 
 local settled = record.settled
@@ -95,6 +100,14 @@ function gives.l(state, charge, _, at)
     place = place + 1
   end
   return 0
+end
+
+function gives.k(state, charge, back)
+  local found = account(state)
+  if not found or found.epoch ~= charge.mark[1] then return 0 end
+  found.left = found.left + back
+  local born, newest = read('>I8I8', state, 2)
+  return back, packed(found, born, newest)
 end
 
 local returned = {}

@@ -50,6 +50,10 @@ for i = 1, by == 0 and not peek and count or 0 do
       it.used, it.newest = it.used + cost, now
       kept, ends = kind .. pack('>I8I8I8', born, now, it.used), it.ends
       marks[i] = identified and { it.ends }
+    elseif kind == 'k' then
+      it.account.left = it.account.left - cost
+      kept, ends = packed(it.account, born, now), now + ACCOUNT_KEPT
+      marks[i] = identified and { it.account.epoch }
     else
       local log, own = state and sub(state, FIRST + it.gone * 32) or '', now + span
       -- Behind all that end no later, which mostly are all.

@@ -12,6 +12,9 @@ for i = 1, count do
       local last = it.last or read('>I8', it.state, #it.state - STRIDE[kind] + 1)
       reset = (kind == 'w' and last + it.span or last) - real
     end
+  elseif kind == 'k' then
+    local found = it.account or NO_ACCOUNT
+    it.force, remaining, reset = found.step, found.left, found.behind
   elseif kind == 'b' then
     local missing = max(it.tat - now, 0)
     remaining = floor((it.force * it.span - missing) / it.span)
@@ -26,7 +29,8 @@ for i = 1, count do
   answer[at + 3], answer[at + 4] = period, it.exceeded and 1 or 0
 end
 
-if tallied then
+-- Whoever lacks credits may deposit some and ask again.
+if tallied and not (by > 0 and limits[by].kind == 'k') then
   local tally = KEYS[count > 0 and count + 2 or 1]
   local code = ARGV[3]
   if by > 0 then code = limits[by].kind == 'c' and 'QUOTA_EXCEEDED' or 'RATE_LIMITED' end

@@ -21,6 +21,7 @@ end
 -- The first time from `now` on at which the call passes this limit, with this number in force for ever.
 local function fits_at(it, limit)
   local wanted = it.cost > 0 and it.cost or 1
+  if it.kind == 'k' then return it.account and it.account.left >= wanted and now or NEVER end
   if wanted > limit then return NEVER end
   if not it.state then return now end
   local kind = it.kind
@@ -35,7 +36,7 @@ local function fits_at(it, limit)
   return it.ends
 end
 
-local by, wait = 0, 0
+local by, wait, lacking = 0, 0, 0
 for i = 1, count do
   local it, state, override = limits[i], limits[i].state, overrides[i]
   local kind = it.kind
@@ -49,7 +50,7 @@ for i = 1, count do
     end
   elseif kind == 'b' then
     if state then it.tat, it.refunded = read('>I8I8', state, 18) end
-  else
+  elseif kind ~= 'k' then
     local bounds = { read('>I8I8I8I8', ARGV[i + 6], 19) }
     for bound = 1, 3 do
       if bounds[bound] <= now and now < bounds[bound + 1] then it.start, it.ends = bounds[bound], bounds[bound + 1] end
@@ -59,7 +60,7 @@ for i = 1, count do
     it.used = state and read('>I8', state, 18) or 0
   end
   local passes
-  if override then
+  if override and kind ~= 'k' then
     local number, ends = read('>I8I8', override)
     if now < ends then
       if kind == 'b' then number = math.min(number, floor(MAX_WINDOW / it.span)) end
@@ -72,6 +73,12 @@ for i = 1, count do
   passes = passes or fits_at(it, it.limit)
   if passes > now then
     it.exceeded = true
-    if not it.shadow and passes - real > wait then by, wait = i, passes - real end
+    if kind == 'k' then
+      lacking = i
+    elseif not it.shadow and passes - real > wait then
+      by, wait = i, passes - real
+    end
   end
 end
+-- That is no matter of time, so a limit that denies is told first.
+if by == 0 then by = lacking end
