@@ -132,6 +132,8 @@ kinds! {
     ConsumerId = Consumer("con");
     /// Names a role, a named set of scopes: `rol_…`.
     RoleId = Role("rol");
+    /// Names an account of credits: `crd_…`.
+    CreditAccountId = CreditAccount("crd");
     /// Names a signing key's row: `sgn_…`. Its `kid` is its RFC 7638 thumbprint.
     SigningKeyId = SigningKey("sgn");
 }

@@ -11,7 +11,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use fault::{Code, Fault, Violation};
 pub use id::{
-    ConsumerId, Id, IdError, IdKind, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, SessionId, SigningKeyId,
-    UserId, WorkspaceId,
+    ConsumerId, CreditAccountId, Id, IdError, IdKind, KeyId, PlanId, RoleId, SecretId, ServiceKeyId,
+    SessionId, SigningKeyId, UserId, WorkspaceId,
 };
 pub use secrecy::{ExposeSecret, SecretBox, SecretString};

@@ -14,6 +14,8 @@
 //! | create, change and delete consumers | yes | yes | `keys.write` | hidden |
 //! | create, change and delete plans and roles | yes | no | no | hidden |
 //! | override limits of a key | yes | only of one that it created | `keys.write` | hidden |
+//! | read credits | yes | yes | `keys.read` | hidden |
+//! | grant credits, change and delete their accounts | yes | no | `keys.write` | hidden |
 //! | read the workspace | yes | yes | `keys.read` | hidden |
 //! | rename the workspace | yes | no | no | hidden |
 //! | set the workspace's limits | operator only | no | no | hidden |
@@ -61,6 +63,8 @@ pub(crate) enum Action {
     OverrideLimits {
         own: bool,
     },
+    ReadCredits,
+    WriteCredits,
     ReadWorkspace,
     RenameWorkspace,
     /// What the instance allows a tenant, so not for the tenant to say.
@@ -123,12 +127,14 @@ fn member_may(action: Action) -> bool {
         | Action::ReadConsumers
         | Action::WriteConsumers
         | Action::ReadRoles
+        | Action::ReadCredits
         | Action::ReadWorkspace => true,
         Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
         Action::ManagePolicy
         | Action::ManageServiceKeys
         | Action::WritePlans
         | Action::WriteRoles
+        | Action::WriteCredits
         | Action::RenameWorkspace
         | Action::LimitWorkspace => false,
     }
@@ -136,13 +142,16 @@ fn member_may(action: Action) -> bool {
 
 fn service_key_may(held: &[Permission], action: Action) -> bool {
     let sufficient: &[Permission] = match action {
-        Action::ReadKeys | Action::ReadConsumers | Action::ReadRoles | Action::ReadWorkspace => {
-            &[Permission::KeysRead]
-        }
+        Action::ReadKeys
+        | Action::ReadConsumers
+        | Action::ReadRoles
+        | Action::ReadCredits
+        | Action::ReadWorkspace => &[Permission::KeysRead],
         Action::CreateKey
         | Action::ChangeKey { .. }
         | Action::RevokeKey { .. }
         | Action::WriteConsumers
+        | Action::WriteCredits
         | Action::OverrideLimits { .. } => &[Permission::KeysWrite],
         Action::ReadUsage => &[Permission::UsageRead],
         Action::ReadPlans => &[Permission::KeysRead, Permission::KeysWrite],
@@ -243,6 +252,23 @@ mod tests {
             };
             let rulings: String = ACTIONS.iter().map(letter).collect();
             assert_eq!(rulings, expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_credits() {
+        let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
+        for (standing, expected) in [
+            (Standing::Operator, [Allowed, Allowed]),
+            (Standing::Member(MemberRole::Owner), [Allowed, Allowed]),
+            (Standing::Member(MemberRole::Admin), [Allowed, Allowed]),
+            (Standing::Member(MemberRole::Member), [Allowed, Forbidden]),
+            (Standing::Stranger, [Hidden, Hidden]),
+            (service(&[KeysVerify, UsageRead]), [Forbidden, Forbidden]),
+            (service(&[KeysRead]), [Allowed, Forbidden]),
+            (service(&[KeysWrite]), [Forbidden, Allowed]),
+        ] {
+            assert_eq!([ReadCredits, WriteCredits].map(|it| standing.may(it)), expected, "{standing:?}");
         }
     }
 

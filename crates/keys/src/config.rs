@@ -22,6 +22,16 @@ pub struct Config {
     pub batch_retention_days: NonZeroU16,
     /// Hours within which a create with the same idempotency key is a retry.
     pub idempotency_hours: NonZeroU16,
+    /// What is lent of an account of credits at once, to where calls spend it, in percent of its balance.
+    pub credit_block_percent: NonZeroU16,
+    /// Units of the smallest block, if the account has them; more if one call costs more.
+    pub credit_block_min: NonZeroU32,
+    /// Units of the largest block, unless one call costs more.
+    pub credit_block_max: NonZeroU32,
+    /// Seconds after which what was lent and lies idle is taken back.
+    pub credit_idle_seconds: NonZeroU32,
+    /// Seconds between two runs of the job that refills accounts of credits and takes back what lies idle.
+    pub credit_interval_seconds: NonZeroU32,
     /// Seconds between two runs of the job that does what the workspaces' policies ask for.
     pub policy_interval_seconds: NonZeroU32,
     /// Seconds between two runs of the job that deletes what is older.
@@ -44,6 +54,11 @@ impl Default for Config {
             audit_retention_days: const { u16(365) },
             batch_retention_days: const { u16(7) },
             idempotency_hours: const { u16(24) },
+            credit_block_percent: const { u16(5) },
+            credit_block_min: const { u32(100) },
+            credit_block_max: const { u32(100_000) },
+            credit_idle_seconds: const { u32(3600) },
+            credit_interval_seconds: const { u32(10) },
             policy_interval_seconds: const { u32(60) },
             retention_interval_seconds: const { u32(600) },
         }
@@ -61,6 +76,14 @@ impl Config {
 
     pub(crate) fn policy_interval(&self) -> Duration {
         Duration::from_secs(self.policy_interval_seconds.get().into())
+    }
+
+    pub(crate) fn credit_interval(&self) -> Duration {
+        Duration::from_secs(self.credit_interval_seconds.get().into())
+    }
+
+    pub(crate) fn credit_idle(&self) -> TimeDelta {
+        TimeDelta::seconds(self.credit_idle_seconds.get().into())
     }
 
     pub(crate) fn idempotency(&self) -> TimeDelta {

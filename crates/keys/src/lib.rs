@@ -12,6 +12,7 @@ mod ceiling;
 mod change_key;
 mod config;
 mod consumers;
+mod credits;
 mod drain;
 mod input;
 mod keys;

@@ -9,7 +9,7 @@ use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire, keys_rpcs};
 use tonic::{Request, Response, Status};
 
-use crate::{Config, store::Store};
+use crate::{Config, credits::Turns, store::Store};
 
 /// The keys role.
 pub struct KeysService {
@@ -20,6 +20,8 @@ pub struct KeysService {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// Held by the drain that runs: two at once would be handed the same batches, one of them in vain.
     pub(crate) draining: tokio::sync::Mutex<()>,
+    /// Held by whoever makes steps of an account of credits: two at once would get in each other's way.
+    pub(crate) turns: Turns,
 }
 
 impl KeysService {
@@ -33,7 +35,8 @@ impl KeysService {
         entropy: Arc<dyn Entropy>,
     ) -> Arc<Self> {
         let store = Store::new(db, feed, clock.clone(), entropy.clone());
-        Arc::new(Self { config, store, ratelimit, clock, entropy, draining: tokio::sync::Mutex::default() })
+        let (draining, turns) = (tokio::sync::Mutex::default(), Turns::default());
+        Arc::new(Self { config, store, ratelimit, clock, entropy, draining, turns })
     }
 
     /// Whether the database answers.
@@ -41,13 +44,14 @@ impl KeysService {
         self.store.ping().await
     }
 
-    /// Does what is to be done from time to time: drains tallies into usage, forgets what is old, and does what
-    /// policies ask for. Returns after
+    /// Does what is to be done from time to time: drains tallies into usage, forgets what is old, does what policies ask for,
+    /// and refills accounts of credits. Returns after
     /// `stop` is cancelled and the tallies were drained once more.
     pub async fn run(&self, stop: CancellationToken) {
-        // In a box: the task of all three would be large for what it mostly does, which is to wait.
+        // In boxes: the task of all four would be large for what it mostly does, which is to wait.
         let tending = Box::pin(self.keep_tending(&stop));
-        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop), tending);
+        let crediting = Box::pin(self.keep_crediting(&stop));
+        tokio::join!(self.keep_draining(&stop), self.keep_forgetting(&stop), tending, crediting);
     }
 }
 

@@ -5,6 +5,7 @@ mod authorization;
 mod cabinet;
 mod consumers;
 mod counter;
+mod credits;
 mod drain;
 mod keys;
 mod lives;

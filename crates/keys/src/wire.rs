@@ -1,7 +1,9 @@
 //! Rows as the messages that answer with them.
 
 use tollgate_db::DbTime;
-use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId};
+use tollgate_kernel::{
+    ConsumerId, CreditAccountId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId,
+};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
@@ -88,7 +90,7 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
 }
 
 pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
-    let ResolvedKey { secret, key, plan, workspace, consumer, roles } = found;
+    let ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account } = found;
     let limits = limits(&key, &plan)?;
     let environment = wire::Environment::from(key.environment()?);
     let consumer_scopes = consumer.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|plan| &plan.scopes.0);
@@ -116,6 +118,7 @@ pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
             retires_at: instant(secret.retired_at),
             revoked_at: instant(secret.revoked_at),
         }),
+        credit_account_id: credit_account.map(|id| CreditAccountId::from(id).to_string()).unwrap_or_default(),
     })
 }
 

@@ -11,7 +11,7 @@ use super::{
     change::{came_between, change, collision},
     keys::like_pattern,
     rows::{ConsumerChanges, ConsumerRow},
-    schema::{consumers, keys},
+    schema::{consumers, credit_accounts, keys},
 };
 use crate::page::Page;
 
@@ -95,14 +95,14 @@ impl Store {
         updated.map(|(_, effect)| effect).map_err(|fault| collision(fault, TAKEN))
     }
 
-    /// Not while it has keys that are not revoked; those that are lose it. Of one that is made for it meanwhile the database
+    /// Not while it has keys that are not revoked; those that are lose it. Its credits are closed. Of one that is made for it meanwhile the database
     /// knows: then it is a conflict.
     pub(crate) async fn consumer_delete(
         &self,
         change: Change,
         id: ConsumerId,
     ) -> Result<(Removal, Option<Effect>), Fault> {
-        let id = DbId::from(id);
+        let (id, at) = (DbId::from(id), change.audit.at);
         let deleted = change!(self, change, |c| {
             let its = keys::table.filter(keys::consumer_id.eq(id));
             let live: i64 = its.filter(keys::revoked_at.is_null()).count().get_result(c).await?;
@@ -112,6 +112,9 @@ impl Store {
                 let revoked =
                     keys::table.filter(keys::consumer_id.eq(id)).filter(keys::revoked_at.is_not_null());
                 diesel::update(revoked).set(keys::consumer_id.eq(None::<DbId>)).execute(c).await?;
+                let account = credit_accounts::table.filter(credit_accounts::owner_id.eq(id));
+                let open = account.filter(credit_accounts::closed_at.is_null());
+                diesel::update(open).set(credit_accounts::closed_at.eq(at)).execute(c).await?;
                 let deleted = diesel::delete(consumers::table.find(id)).execute(c).await?;
                 if deleted == 0 { Outcome::Unchanged(Removal::Gone) } else { Outcome::Changed(Removal::Done) }
             }

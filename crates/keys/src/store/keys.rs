@@ -175,7 +175,8 @@ impl Store {
             None => None,
         };
         let roles = self.roles_named(key.workspace_id.typed(), &key.roles.0).await?;
-        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, roles }))
+        let credit_account = self.credit_account_of(key.id, key.consumer_id).await?;
+        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account }))
     }
 
     async fn consumer_with_plan(&self, id: DbId) -> Result<Option<(ConsumerRow, Option<PlanRow>)>, Fault> {

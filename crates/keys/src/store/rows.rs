@@ -85,6 +85,8 @@ pub(crate) struct ResolvedKey {
     pub(crate) consumer: Option<(ConsumerRow, Option<PlanRow>)>,
     /// Its roles that there are.
     pub(crate) roles: Vec<RoleScopes>,
+    /// Its own, else its consumer's.
+    pub(crate) credit_account: Option<DbId>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]

@@ -204,6 +204,57 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Json, Time as Instant};
+
+    credit_accounts (id) {
+        id -> Id,
+        workspace_id -> Id,
+        owner_id -> Id,
+        owner_kind -> Text,
+        balance -> BigInt,
+        refill -> Json,
+        next_refill_at -> Nullable<Instant>,
+        revision -> BigInt,
+        step -> BigInt,
+        epoch -> BigInt,
+        lent_at -> Nullable<Instant>,
+        created_at -> Instant,
+        closed_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    credit_ledger (account_id, number) {
+        account_id -> Id,
+        number -> BigInt,
+        at -> Instant,
+        kind -> Text,
+        amount -> BigInt,
+        balance -> BigInt,
+        request_id -> Text,
+        actor -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    credit_blocks (account_id, step) {
+        account_id -> Id,
+        step -> BigInt,
+        epoch -> BigInt,
+        amount -> BigInt,
+        state -> Text,
+        at -> Instant,
+    }
+}
+
 diesel::joinable!(members -> workspaces (workspace_id));
 diesel::joinable!(keys -> workspaces (workspace_id));
 diesel::joinable!(keys -> plans (plan_id));

@@ -1,7 +1,7 @@
 //! A ratelimit role that hands out the batches it was given, keeps overrides, and fails as it is told.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -11,9 +11,10 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, DeleteOverrideRequest, DeleteOverrideResponse,
-        DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, Override,
-        PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
+        AccountState, AckTalliesRequest, AckTalliesResponse, DeleteOverrideRequest, DeleteOverrideResponse,
+        DepositRequest, DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest,
+        ListOverridesResponse, Override, PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
+        WithdrawRequest,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -34,6 +35,10 @@ pub(crate) struct Counter {
     /// With their partitions.
     overrides: Mutex<Vec<(String, Override)>>,
     pub(crate) acknowledged: Notify,
+    /// By account.
+    accounts: Mutex<HashMap<String, AccountState>>,
+    /// What goes wrong with the next steps of accounts.
+    stumbles: Mutex<VecDeque<Mishap>>,
 }
 
 impl Counter {
@@ -47,6 +52,55 @@ impl Counter {
 
     pub(crate) fn mishap(&self, mishap: Mishap) {
         self.mishaps.lock().expect("whole").push_back(mishap);
+    }
+
+    /// Of the next step of an account that is one.
+    pub(crate) fn stumble(&self, mishap: Mishap) {
+        self.stumbles.lock().expect("whole").push_back(mishap);
+    }
+
+    /// Spends credits of an account, if they are there.
+    pub(crate) fn spend(&self, account: &str, cost: u64) -> bool {
+        let mut accounts = self.accounts.lock().expect("whole");
+        let Some(state) = accounts.get_mut(account).filter(|state| state.remaining >= cost) else {
+            return false;
+        };
+        state.remaining -= cost;
+        true
+    }
+
+    /// Forgets all accounts, as a process does that is killed.
+    pub(crate) fn lose(&self) {
+        self.accounts.lock().expect("whole").clear();
+    }
+
+    /// Makes a step as the contract says, and answers, unless something goes wrong.
+    fn make(
+        &self,
+        account: String,
+        epoch: u64,
+        step: u64,
+        change: impl FnOnce(&mut AccountState),
+    ) -> Result<Response<AccountState>, Status> {
+        let stumble = if step == 0 { None } else { self.stumbles.lock().expect("whole").pop_front() };
+        if stumble == Some(Mishap::Lost) {
+            return Err(to_status(Fault::unavailable("a mishap")));
+        }
+        let mut accounts = self.accounts.lock().expect("whole");
+        if step == 0 && epoch != 0 {
+            accounts.entry(account.clone()).or_insert_with(|| AccountState { epoch, ..Default::default() });
+        }
+        let Some(state) = accounts.get_mut(&account) else {
+            return Ok(Response::new(AccountState::default()));
+        };
+        if step > state.step && epoch == state.epoch {
+            state.step = step;
+            change(state);
+        }
+        match stumble {
+            Some(_) => Err(to_status(Fault::unavailable("a mishap"))),
+            None => Ok(Response::new(*state)),
+        }
     }
 
     pub(crate) fn left(&self) -> usize {
@@ -78,6 +132,20 @@ impl RateLimit for Counter {
             Some(_) => Err(to_status(Fault::unavailable("a mishap"))),
             None => Ok(Response::new(AckTalliesResponse {})),
         }
+    }
+
+    async fn deposit(&self, request: Request<DepositRequest>) -> Result<Response<AccountState>, Status> {
+        let DepositRequest { account, epoch, step, amount, .. } = request.into_inner();
+        self.make(account, epoch, step, |state| {
+            (state.remaining, state.withdrawn) = (state.remaining + amount, 0);
+        })
+    }
+
+    async fn withdraw(&self, request: Request<WithdrawRequest>) -> Result<Response<AccountState>, Status> {
+        let WithdrawRequest { account, epoch, step, .. } = request.into_inner();
+        self.make(account, epoch, step, |state| {
+            (state.withdrawn, state.remaining) = (state.remaining, 0);
+        })
     }
 
     async fn put_override(
