@@ -3,25 +3,37 @@
 //! The same composition answers all doors: the protected routes, `POST /v1/keys/verify`, the forward-auth gate and the Gate
 //! service. What stands here decides and counts; how it is said is for the doors.
 
-use std::{iter, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, iter, net::IpAddr, sync::Arc};
 
-use tollgate_kernel::{Clock, Fault, WorkspaceId};
+use tollgate_kernel::{Clock, Code, Fault, WorkspaceId};
 use tollgate_proto::{
     RateLimitHandle,
     fault::from_status,
-    ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
+    ratelimit::{
+        Algorithm, Charge, CheckRequest, CheckResponse, Credit, Limit, LimitState, RefundRequest,
+        ReserveRequest, SettleRequest, Tally,
+    },
 };
 use tollgate_verify::{
     ConsumerGrant, Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression,
     TokenRefusal, VerdictCode, Verifier,
 };
 
-use crate::{door::Door, principal::Principal};
+use crate::{
+    credits::{Lender, More},
+    door::Door,
+    principal::Principal,
+};
+
+/// How often one call asks for credits that others spend before it can.
+const MOST_QUESTIONS: usize = 64;
 
 /// Resolves, admits and counts.
 pub(crate) struct Gate {
     pub(crate) verifier: Verifier,
     pub(crate) ratelimit: RateLimitHandle,
+    /// Sees to it that there are credits to spend.
+    pub(crate) lender: Lender,
     pub(crate) clock: Arc<dyn Clock>,
     /// Of each user, on calls by access token.
     pub(crate) user_limit: Limit,
@@ -48,6 +60,8 @@ pub(crate) struct Question {
     pub(crate) dry_run: bool,
     /// Names the call, so that a retry is not charged again. Empty: none.
     pub(crate) request_id: String,
+    /// What it costs is known afterwards only: for so many seconds it can be settled or refunded by its request id.
+    pub(crate) reserve: Option<u32>,
 }
 
 impl Default for Question {
@@ -61,6 +75,7 @@ impl Default for Question {
             environment: None,
             dry_run: false,
             request_id: String::new(),
+            reserve: None,
         }
     }
 }
@@ -147,14 +162,64 @@ impl Gate {
     }
 
     async fn count_key(&self, grant: &Grant, question: &Question) -> Result<CheckResponse, Fault> {
-        let charges = charges(grant, question.cost)?;
-        self.check(CheckRequest {
-            charges,
+        let cost = question.cost.into();
+        let request = CheckRequest {
+            charges: charges(grant, question.cost)?,
             peek: question.dry_run,
             request_id: question.request_id.clone(),
+            credit: grant.credit_account_id.map(|id| Credit { account: id.to_string(), cost }),
             ..tally(grant, VerdictCode::Valid)
+        };
+        let Some(account) = grant.credit_account_id else { return self.ask(request, question).await };
+        for _ in 0..MOST_QUESTIONS {
+            let count = self.ask(request.clone(), question).await?;
+            let Some(lacking) = count.credit.filter(|credit| credit.denied) else { return Ok(count) };
+            if let More::Empty { refill_at } = self.lender.more(account, cost.max(1), lacking.step).await? {
+                self.tally_refusal(grant, VerdictCode::QuotaExceeded, question).await;
+                let wait = refill_at.map_or(0, |at| (at - self.clock.now()).num_microseconds().unwrap_or(0));
+                return Ok(CheckResponse { retry_after_us: wait.max(0).unsigned_abs(), ..count });
+            }
+        }
+        Err(Fault::unavailable("credits are spent faster than they are lent"))
+    }
+
+    /// Decides a call as the question wants it: for good, or until it is settled.
+    async fn ask(&self, request: CheckRequest, question: &Question) -> Result<CheckResponse, Fault> {
+        let Some(hold_seconds) = question.reserve else { return self.check(request).await };
+        let request = ReserveRequest { call: Some(request), hold_seconds };
+        let answer = self.ratelimit.reserve(tonic::Request::new(request)).await;
+        Ok(answer.map_err(from_status)?.into_inner())
+    }
+
+    /// Says what a reserved call of a workspace turned out to cost: no more than was reserved. None: nothing. `asker` is told
+    /// nothing of a workspace that is not theirs.
+    pub(crate) async fn settle(
+        &self,
+        asker: &Principal,
+        workspace: WorkspaceId,
+        request_id: String,
+        cost: Option<u32>,
+    ) -> Result<(), Fault> {
+        if !self.may_ask(asker, workspace).await? {
+            return Err(Fault::new(Code::NotFound, "There is no such workspace."));
+        }
+        let partition = workspace.to_string();
+        let settled = match cost {
+            Some(cost) => {
+                // All limits and the credit, each at most what was reserved of it.
+                let costs = HashMap::from([("*".to_owned(), cost.into())]);
+                let request = SettleRequest { partition, request_id, costs };
+                self.ratelimit.settle(tonic::Request::new(request)).await
+            }
+            None => self.ratelimit.refund(tonic::Request::new(RefundRequest { partition, request_id })).await,
+        };
+        let fault = settled.map(drop).map_err(from_status);
+        fault.map_err(|fault| match fault.violated() {
+            [wrong] if wrong.pointer.starts_with("/costs/") => {
+                Fault::invalid("/cost", "must be at most what was reserved")
+            }
+            _ => fault,
         })
-        .await
     }
 
     /// A refusal stands whether or not it could be counted.
@@ -190,11 +255,13 @@ impl KeyVerdict {
     }
 }
 
-/// The verdict of the limits: a calendar limit that denies is a quota.
+/// The verdict of the limits: a calendar limit that denies is a quota, and so are credits.
 pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
     let denied = count.limits.iter().find(|it| count.denied_by.as_deref() == Some(&it.name));
+    let lacks_credits = count.credit.as_ref().is_some_and(|credit| credit.denied);
     match denied.map(LimitState::algorithm) {
         _ if count.allowed => VerdictCode::Valid,
+        _ if lacks_credits => VerdictCode::QuotaExceeded,
         Some(Algorithm::Calendar) => VerdictCode::QuotaExceeded,
         _ => VerdictCode::RateLimited,
     }

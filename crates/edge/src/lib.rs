@@ -8,6 +8,7 @@
 mod app;
 mod client_ip;
 mod config;
+mod credits;
 mod docs;
 mod door;
 mod ext_authz;
@@ -93,6 +94,7 @@ impl Edge {
         let gate = gate::Gate {
             verifier: parts.verifier.clone(),
             ratelimit: parts.ratelimit,
+            lender: credits::Lender::new(parts.keys.clone(), parts.clock.clone()),
             clock: parts.clock.clone(),
             user_limit: config.user_limit.to_limit(),
             door: door::Door::new(parts.door, config.per_ip, config.legacy_ratelimit_headers),

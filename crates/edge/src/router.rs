@@ -24,8 +24,8 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, service_keys, usage, verify, whoami, workspaces,
+        auth, calls, consumers, credits, docs, gate, health, jwks, key_changes, key_secrets, keys, me,
+        overrides, plans, policy, roles, service_keys, usage, verify, whoami, workspaces,
     },
 };
 
@@ -60,6 +60,13 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(plans::get_plan, plans::update_plan, plans::delete_plan))
         .routes(routes!(consumers::list_consumers, consumers::create_consumer))
         .routes(routes!(consumers::get_consumer, consumers::update_consumer, consumers::delete_consumer))
+        .routes(routes!(
+            credits::get_consumer_credits,
+            credits::put_consumer_credits,
+            credits::delete_consumer_credits
+        ))
+        .routes(routes!(credits::grant_consumer_credits))
+        .routes(routes!(credits::list_consumer_credit_ledger))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::get_role, roles::update_role, roles::delete_role))
         .routes(routes!(keys::list_keys, keys::create_key))
@@ -69,6 +76,9 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(key_secrets::revoke_key_secret))
         .routes(routes!(overrides::list_key_overrides, overrides::override_key_limit))
         .routes(routes!(overrides::delete_key_override))
+        .routes(routes!(credits::get_key_credits, credits::put_key_credits, credits::delete_key_credits))
+        .routes(routes!(credits::grant_key_credits))
+        .routes(routes!(credits::list_key_credit_ledger))
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
@@ -78,6 +88,8 @@ fn management() -> OpenApiRouter<App> {
 fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(verify::verify_key))
+        .routes(routes!(calls::settle_call))
+        .routes(routes!(calls::refund_call))
         .routes(routes!(whoami::whoami))
         .routes(routes!(whoami::whoami_user))
         .routes(routes!(whoami::whoami_key))

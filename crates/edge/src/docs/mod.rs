@@ -34,6 +34,7 @@ use crate::{
         (name = "users", description = "The caller's own user."),
         (name = "workspaces", description = "Tenants, and the plans in them."),
         (name = "consumers", description = "Whom a workspace gives keys to, and what their keys share."),
+        (name = "credits", description = "What keys and consumers may spend, and never more."),
         (name = "roles", description = "Named sets of scopes, for keys to have."),
         (name = "keys", description = "API keys and how they are used."),
         (name = "service-keys", description = "Management credentials for machines."),

@@ -1,7 +1,9 @@
 //! The handlers, one file per resource. Each takes the request apart, asks one role, and puts the answer together.
 
 pub(crate) mod auth;
+pub(crate) mod calls;
 pub(crate) mod consumers;
+pub(crate) mod credits;
 pub(crate) mod docs;
 mod effect;
 mod environment;

@@ -56,6 +56,13 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/consumers/{id}
     PATCH /v1/consumers/{id}
     DELETE /v1/consumers/{id}
+    GET /v1/consumers/{id}/credits
+    PUT /v1/consumers/{id}/credits
+    DELETE /v1/consumers/{id}/credits
+    POST /v1/consumers/{id}/credits/grants
+    GET /v1/consumers/{id}/credits/ledger
+    POST /v1/credits/refund
+    POST /v1/credits/settle
     GET /v1/gate
     HEAD /v1/gate
     POST /v1/gate
@@ -69,6 +76,11 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/keys/{id}
     PATCH /v1/keys/{id}
     DELETE /v1/keys/{id}
+    GET /v1/keys/{id}/credits
+    PUT /v1/keys/{id}/credits
+    DELETE /v1/keys/{id}/credits
+    POST /v1/keys/{id}/credits/grants
+    GET /v1/keys/{id}/credits/ledger
     GET /v1/keys/{id}/overrides
     POST /v1/keys/{id}/overrides
     DELETE /v1/keys/{id}/overrides/{name}

@@ -87,6 +87,13 @@ async fn every_route_has_a_class() {
     GET /v1/consumers/{id}: ip-management
     PATCH /v1/consumers/{id}: ip-management
     DELETE /v1/consumers/{id}: ip-management
+    GET /v1/consumers/{id}/credits: ip-management
+    PUT /v1/consumers/{id}/credits: ip-management
+    DELETE /v1/consumers/{id}/credits: ip-management
+    POST /v1/consumers/{id}/credits/grants: ip-management
+    GET /v1/consumers/{id}/credits/ledger: ip-management
+    POST /v1/credits/refund: ip-protected
+    POST /v1/credits/settle: ip-protected
     GET /v1/gate: ip-protected
     HEAD /v1/gate: ip-protected
     POST /v1/gate: ip-protected
@@ -100,6 +107,11 @@ async fn every_route_has_a_class() {
     GET /v1/keys/{id}: ip-management
     PATCH /v1/keys/{id}: ip-management
     DELETE /v1/keys/{id}: ip-management
+    GET /v1/keys/{id}/credits: ip-management
+    PUT /v1/keys/{id}/credits: ip-management
+    DELETE /v1/keys/{id}/credits: ip-management
+    POST /v1/keys/{id}/credits/grants: ip-management
+    GET /v1/keys/{id}/credits/ledger: ip-management
     GET /v1/keys/{id}/overrides: ip-management
     POST /v1/keys/{id}/overrides: ip-management
     DELETE /v1/keys/{id}/overrides/{name}: ip-management

@@ -31,6 +31,11 @@ fn body(path: &str) -> Value {
             json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
         }
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
+        "/v1/keys/{id}/credits/grants" | "/v1/consumers/{id}/credits/grants" => {
+            json!({ "amount": 1, "request_id": "a" })
+        }
+        "/v1/credits/settle" => json!({ "request_id": "a", "cost": 1 }),
+        "/v1/credits/refund" => json!({ "request_id": "a" }),
         _ => json!({}),
     }
 }

@@ -19,6 +19,8 @@ mod authorization;
 mod consumers;
 mod context;
 mod counting;
+mod credits;
+mod credits_killed;
 mod docs;
 mod gate;
 mod gate_grpc;
