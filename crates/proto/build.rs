@@ -1,8 +1,8 @@
 //! Compiles the contracts in `proto/` with a compiler that is itself Rust, so that no `protoc` is needed on the machine.
 
-use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, error::Error, fs, path::PathBuf};
 
-use prost_types::FileDescriptorSet;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
 /// The services of which a role's own process, or a client in its place, has to answer everything.
 const ROLES: [&str; 3] = ["Identity", "Keys", "RateLimit"];
@@ -67,27 +67,46 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// For each role's service a macro that hands the list of its RPCs to another macro, so that nobody writes the list down again.
+/// For each role's service two macros that hand the list of its RPCs to another macro, so that nobody writes the list down
+/// again: all of them, and those that somebody calls, whose requests say who.
 fn lists_of_rpcs(contracts: &FileDescriptorSet) -> String {
+    let messages = || contracts.file.iter().flat_map(|file| &file.message_type);
+    let calls: BTreeSet<_> = messages().filter(|it| has_caller(it)).map(DescriptorProto::name).collect();
+    let services = contracts.file.iter().flat_map(|file| &file.service);
     let mut out = String::new();
-    for file in &contracts.file {
-        for service in file.service.iter().filter(|it| ROLES.contains(&it.name())) {
-            let mut list = String::new();
-            for rpc in &service.method {
-                let (request, response) = (type_name(rpc.input_type()), type_name(rpc.output_type()));
-                let _ = writeln!(list, "{}({request}) -> {response};", snake_case(rpc.name()));
+    for service in services.filter(|it| ROLES.contains(&it.name())) {
+        let (mut all, mut called) = (String::new(), String::new());
+        for rpc in &service.method {
+            let (request, response) = (type_name(rpc.input_type()), type_name(rpc.output_type()));
+            let line = format!("{}({request}) -> {response};\n", snake_case(rpc.name()));
+            all.push_str(&line);
+            if calls.contains(request) {
+                called.push_str(&line);
             }
-            let name = snake_case(service.name());
-            let _ = write!(
-                out,
-                "/// Hands the RPCs of `{0}` to a macro: `method(Request) -> Response;` each, after what it is given.\n\
-                 #[macro_export]\nmacro_rules! {name}_rpcs {{\n($with:ident! {{ $($given:tt)* }}) => \
-                 {{ $with! {{ $($given)* {list} }} }};\n}}\n",
-                service.name()
-            );
         }
+        let name = snake_case(service.name());
+        out.push_str(&list_of_rpcs(&format!("{name}_rpcs"), "all RPCs", &all));
+        out.push_str(&list_of_rpcs(
+            &format!("{name}_calls"),
+            "the RPCs whose requests say who calls",
+            &called,
+        ));
     }
     out
+}
+
+/// A macro that hands a list to a macro, after what it is given.
+fn list_of_rpcs(name: &str, what: &str, list: &str) -> String {
+    format!(
+        "/// Hands {what} to a macro: `method(Request) -> Response;` each, after what it is given.\n\
+         #[macro_export]\nmacro_rules! {name} {{\n($with:ident! {{ $($given:tt)* }}) => \
+         {{ $with! {{ $($given)* {list} }} }};\n}}\n"
+    )
+}
+
+/// Whether the message's field `caller` is a `tollgate.kernel.v1.Caller`.
+fn has_caller(message: &DescriptorProto) -> bool {
+    message.field.iter().any(|it| it.name() == "caller" && it.type_name() == ".tollgate.kernel.v1.Caller")
 }
 
 /// `.tollgate.keys.v1.GetKeyRequest` → `GetKeyRequest`

@@ -1,4 +1,6 @@
-//! The turnstile over gRPC: the service `tollgate.gate.v1.Gate`.
+//! The turnstile over gRPC: the service `tollgate.gate.v1.Gate`. What else is on its port is below.
+
+pub(crate) mod manage;
 
 use tollgate_kernel::{Code, ExposeSecret, Fault};
 use tollgate_proto::{

@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_proto::{
     IdentityHandle, KeysHandle, RateLimitHandle, envoy::auth::authorization_server::AuthorizationServer,
-    gate::gate_server::GateServer,
+    gate::gate_server::GateServer, keys::keys_server::KeysServer,
 };
 use tollgate_verify::Verifier;
 
@@ -42,7 +42,7 @@ pub use crate::{
     config::{Config, Origin, PerIp, UserLimit},
     docs::openapi,
     ext_authz::ExtAuthzService,
-    grpc::GateService,
+    grpc::{GateService, manage::ManageService},
 };
 
 /// What the edge composes.
@@ -124,6 +124,12 @@ impl Edge {
     /// The service `tollgate.gate.v1.Gate`. Deadlines and request contexts are layers of whoever serves it.
     pub fn gate(&self) -> GateServer<GateService> {
         grpc::server(self.app.clone())
+    }
+
+    /// The service `tollgate.keys.v1.Keys`, which belongs on the Gate's port: management, for callers with a credential. Whoever
+    /// serves it lets it know its peers, as below.
+    pub fn manage(&self) -> KeysServer<ManageService> {
+        grpc::manage::server(self.app.clone())
     }
 
     /// The service `envoy.service.auth.v3.Authorization`, which belongs on the Gate's port. Whoever serves it lets it know

@@ -270,6 +270,20 @@ impl From<tonic::Status> for Problem {
     }
 }
 
+/// The same over gRPC. Its cause was logged when it became a problem.
+impl From<Problem> for tonic::Status {
+    fn from(problem: Problem) -> Self {
+        let Inner { status, detail, headers, .. } = *problem.0;
+        let code = Code::ALL.into_iter().find(|code| status_and_title(*code).0 == status);
+        let fault = Fault::new(code.unwrap_or(Code::InvalidArgument), detail);
+        let wait = headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+        tollgate_proto::fault::to_status(match wait {
+            Some(seconds) => fault.retry_after(Duration::from_secs(seconds)),
+            None => fault,
+        })
+    }
+}
+
 /// The boundary at which a cause is logged.
 fn log(fault: &Fault) {
     let Some(cause) = fault.cause() else { return };

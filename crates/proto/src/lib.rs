@@ -8,7 +8,7 @@
 //!
 //! What does not live here: any decision.
 
-// The macros `identity_rpcs!`, `keys_rpcs!` and `rate_limit_rpcs!`. First, since macros are known from there on.
+// The macros `keys_rpcs!`, `keys_calls!` and their like. First, since macros are known from there on.
 include!(concat!(env!("OUT_DIR"), "/rpcs.rs"));
 
 pub mod context;

@@ -355,8 +355,9 @@ impl<'a> Wiring<'a> {
             entropy: self.entropy.clone(),
         };
         let edge = Edge::new(self.config.edge.clone(), parts);
-        let routes = Routes::new(edge.gate()).add_service(edge.ext_authz());
-        let names = [gate_server::SERVICE_NAME, authorization_server::SERVICE_NAME];
+        let routes = Routes::new(edge.gate()).add_service(edge.manage()).add_service(edge.ext_authz());
+        let names =
+            [gate_server::SERVICE_NAME, keys_server::SERVICE_NAME, authorization_server::SERVICE_NAME];
         self.addresses.gate =
             Some(self.grpc(&stage, "gate.listen", self.config.gate.listen, &names, routes).await?);
         let address = self.http(&stage, "http.listen", self.config.http.listen, edge.http()).await?;

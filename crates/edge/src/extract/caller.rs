@@ -29,7 +29,14 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Ok(Presented { credential, ip }) = Presented::from_request_parts(parts, app).await;
+        let Ok(presented) = Presented::from_request_parts(parts, app).await;
+        Self::of(presented, app).await
+    }
+}
+
+impl Caller {
+    /// Who presents this, whichever way it came.
+    pub(crate) async fn of(Presented { credential, ip }: Presented, app: &App) -> Result<Self, Problem> {
         let attempt = async {
             let credential = credential.as_ref().map_err(|missing| Problem::from(*missing))?;
             let principal = Principal::authenticate(credential, &app.verifier).await?;

@@ -1,15 +1,23 @@
 //! The Gate service says the same as the HTTP doors.
 
 use tollgate_kernel::{ExposeSecret, SecretString};
-use tollgate_proto::gate::{
-    AuthorizeRequest, Code, VerifyKeyRequest, VerifyTokenRequest, authorize_response::Verdict,
-    gate_server::Gate,
+use tollgate_proto::{
+    Keys,
+    gate::{
+        AuthorizeRequest, Code, VerifyKeyRequest, VerifyTokenRequest, authorize_response::Verdict,
+        gate_server::Gate,
+    },
+    kernel::{
+        Caller,
+        caller::{Principal, User},
+    },
+    keys::{ResolveKeyRequest, RevokeKeyRequest},
 };
 use tollgate_verify::KeyKind;
 use tonic::Request;
 
 use super::{TestEdge, bearer, fakes::workspace, unknown};
-use crate::{GateService, grpc};
+use crate::{Config, GateService, PerIp, grpc};
 
 fn service(edge: &TestEdge) -> GateService {
     grpc::service(edge.edge.app.clone())
@@ -86,4 +94,57 @@ async fn the_caller_needs_a_right_of_its_own() {
     let nobody = gate.verify_key(Request::new(ask(&key))).await.expect_err("refused");
     assert_eq!(nobody.code(), tonic::Code::Unauthenticated);
     assert!(edge.ratelimit.asked().is_empty());
+}
+
+#[tokio::test]
+async fn management_says_who_calls_whatever_the_client_says() {
+    let edge = TestEdge::new();
+    let manage = grpc::manage::service(edge.edge.app.clone());
+    let forged =
+        Principal::User(User { user_id: "usr_x".into(), session_id: "ses_x".into(), operator: true });
+    let forged = Caller { principal: Some(forged), ip: "192.0.2.1".into() };
+    let request = || RevokeKeyRequest { caller: Some(forged.clone()), ..RevokeKeyRequest::default() };
+
+    let service = edge.keys.service_key(workspace(), &[]);
+    manage.revoke_key(by(&service, request())).await.expect("it is handed on");
+    let [Caller { principal: Some(Principal::ServiceKey(_)), ip }] = &edge.keys.callers()[..] else {
+        panic!("not as the service key")
+    };
+    assert_eq!(ip, "", "there is no connection here");
+
+    let key = edge.keys.key(workspace(), |_| {});
+    for credential in [&key, &unknown(KeyKind::Service), &SecretString::from("nonsense")] {
+        let refused = manage.revoke_key(by(credential, request())).await.expect_err("refused");
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    }
+    let refused = manage.revoke_key(Request::new(request())).await.expect_err("refused");
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    assert!(edge.keys.callers().is_empty());
+}
+
+#[tokio::test]
+async fn what_roles_ask_one_another_is_not_for_callers() {
+    let edge = TestEdge::new();
+    let manage = grpc::manage::service(edge.edge.app.clone());
+    let service = edge.keys.service_key(workspace(), &["keys.verify", "keys.read", "keys.write"]);
+    let refused = manage.resolve_key(by(&service, ResolveKeyRequest::default())).await.expect_err("refused");
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+    assert_eq!(edge.keys.looked_up(), 0);
+}
+
+#[tokio::test]
+async fn who_guesses_is_turned_away_before_anything_is_looked_up() {
+    let config = Config { per_ip: PerIp { protected: 3, ..PerIp::default() }, ..Config::default() };
+    let edge = TestEdge::with(config, Vec::new());
+    let manage = grpc::manage::service(edge.edge.app.clone());
+    let guess = async || {
+        let request = by(&unknown(KeyKind::Service), RevokeKeyRequest::default());
+        manage.revoke_key(request).await.expect_err("refused").code()
+    };
+    for _ in 0..3 {
+        assert_eq!(guess().await, tonic::Code::Unauthenticated);
+    }
+    let looked_up = edge.keys.looked_up();
+    assert_eq!(guess().await, tonic::Code::ResourceExhausted);
+    assert_eq!(edge.keys.looked_up(), looked_up);
 }

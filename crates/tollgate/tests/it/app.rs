@@ -16,7 +16,7 @@ use tollgate::{
     roles::{Role, RoleSet},
 };
 use tollgate_kernel::{Clock as _, ExposeSecret as _, OsEntropy, SecretString, Timestamp};
-use tollgate_proto::gate::gate_client::GateClient;
+use tollgate_proto::{gate::gate_client::GateClient, keys::keys_client::KeysClient};
 use tollgate_testkit::{MockClock, TestDatabase, TestRedis};
 use tonic::transport::{Channel, Endpoint};
 
@@ -202,6 +202,12 @@ impl TestApp {
     pub(crate) async fn gate(&self) -> GateClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.gate)).expect("an address");
         GateClient::new(endpoint.connect().await.expect("the Gate listens"))
+    }
+
+    /// Management on the Gate's port.
+    pub(crate) async fn manage(&self) -> KeysClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.gate)).expect("an address");
+        KeysClient::new(endpoint.connect().await.expect("the Gate listens"))
     }
 
     pub(crate) fn gate_address(&self) -> SocketAddr {

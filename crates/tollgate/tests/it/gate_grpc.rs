@@ -166,7 +166,9 @@ async fn the_port_says_that_it_serves_and_what() {
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", app.gate_address()));
     let channel = channel.expect("an address").connect().await.expect("it listens");
     let mut health = HealthClient::new(channel);
-    for service in ["", "tollgate.gate.v1.Gate", "envoy.service.auth.v3.Authorization"] {
+    for service in
+        ["", "tollgate.gate.v1.Gate", "tollgate.keys.v1.Keys", "envoy.service.auth.v3.Authorization"]
+    {
         // The first look at the parts happens at the start, and is waited for by watching.
         let request = HealthCheckRequest { service: service.into() };
         let mut states = health.watch(request).await.expect("a service").into_inner();
@@ -200,9 +202,12 @@ async fn the_port_describes_itself() {
         panic!("{answer:?}")
     };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["tollgate.gate.v1.Gate", "envoy.service.auth.v3.Authorization"] {
+    for name in ["tollgate.gate.v1.Gate", "tollgate.keys.v1.Keys", "envoy.service.auth.v3.Authorization"] {
         assert!(names.contains(&name), "{names:?}");
     }
-    assert!(!names.iter().any(|name| name.contains("keys") || name.contains("identity")), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name.contains("ratelimit.v1") || name.contains("identity")),
+        "{names:?}"
+    );
     app.finish().await;
 }

@@ -50,6 +50,7 @@ mod keys {
 }
 mod levels;
 mod logs;
+mod manage_grpc;
 mod me;
 mod operators;
 mod outage;

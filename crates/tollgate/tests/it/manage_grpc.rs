@@ -1,0 +1,84 @@
+//! `tollgate.keys.v1.Keys` on the Gate's port: the cabinet over gRPC, with the rights of who calls.
+
+use tollgate_proto::{
+    kernel::{Caller, caller},
+    keys::{
+        CreateKeyRequest, EnsurePersonalWorkspaceRequest, GetKeyRequest, ListKeysRequest, ResolveKeyRequest,
+        RevokeKeyRequest,
+    },
+};
+use tonic::{Code, Request};
+
+use crate::app::TestApp;
+
+fn new(name: &str) -> CreateKeyRequest {
+    CreateKeyRequest { name: name.to_owned(), ..CreateKeyRequest::default() }
+}
+
+#[tokio::test]
+async fn a_service_key_makes_lists_and_revokes_keys() {
+    let app = TestApp::new().await;
+    let user = app.user().await;
+    let service = user.service_key(&["keys.read", "keys.write"]).await;
+    let mut keys = app.manage().await;
+    let made = keys.create_key(service.asks(new("over gRPC"))).await.expect("it is made").into_inner();
+    app.secret("a key", &made.secret);
+    let key = made.key.expect("a key");
+    assert_eq!((&key.workspace_id, &key.created_by), (&user.workspace_id, &service.id));
+    assert_eq!(user.verify(&made.secret).await["code"], "VALID");
+
+    let all = ListKeysRequest { workspace_id: user.workspace_id.clone(), ..ListKeysRequest::default() };
+    let listed = keys.list_keys(service.asks(all)).await.expect("a list").into_inner().keys;
+    assert_eq!(listed.iter().map(|it| &it.id).collect::<Vec<_>>(), [&key.id]);
+
+    let revoke = RevokeKeyRequest { key_id: key.id.clone(), ..RevokeKeyRequest::default() };
+    keys.revoke_key(service.asks(revoke)).await.expect("it is revoked");
+    assert_eq!(user.verify(&made.secret).await["code"], "REVOKED");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn each_has_its_own_rights_and_nobody_another_s() {
+    let app = TestApp::new().await;
+    let (user, stranger) = (app.user().await, app.user().await);
+    let key = user.key().create().await;
+    let reader = user.service_key(&["keys.read"]).await;
+    let theirs = stranger.service_key(&["keys.read", "keys.write"]).await;
+    let mut keys = app.manage().await;
+    let get = || GetKeyRequest { key_id: key.id.clone(), ..GetKeyRequest::default() };
+    assert_eq!(keys.get_key(reader.asks(get())).await.expect("a key").into_inner().key.unwrap().id, key.id);
+    let refused = keys.create_key(reader.asks(new("a"))).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let hidden = keys.get_key(theirs.asks(get())).await.expect_err("refused");
+    assert_eq!(hidden.code(), Code::NotFound);
+
+    // Whom the client says that it is, is nobody's business.
+    let owner =
+        caller::User { user_id: user.id.clone(), session_id: user.tokens.session_id.clone(), operator: true };
+    let forged = Caller { principal: Some(caller::Principal::User(owner)), ip: String::new() };
+    let request = GetKeyRequest { caller: Some(forged), ..get() };
+    let hidden = keys.get_key(theirs.asks(request.clone())).await.expect_err("refused");
+    assert_eq!(hidden.code(), Code::NotFound);
+    let nobody = keys.get_key(request).await.expect_err("refused");
+    assert_eq!(nobody.code(), Code::Unauthenticated);
+
+    // A person, by access token.
+    let mut mine = Request::new(get());
+    let bearer = format!("Bearer {}", user.tokens.access);
+    mine.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    keys.get_key(mine).await.expect("a key");
+    let machine =
+        keys.ensure_personal_workspace(reader.asks(EnsurePersonalWorkspaceRequest::default())).await;
+    assert_eq!(machine.expect_err("refused").code(), Code::PermissionDenied);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn verifiers_questions_are_not_answered_here() {
+    let app = TestApp::new().await;
+    let service = app.user().await.service_key(&["keys.read", "keys.write", "keys.verify"]).await;
+    let question = service.asks(ResolveKeyRequest::default());
+    let refused = app.manage().await.resolve_key(question).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::Unimplemented);
+    app.finish().await;
+}
