@@ -35,6 +35,8 @@ const SECRETS: &[&str] = &[
     "tollgate.keys.v1.CreateKeyRequest",
     "tollgate.keys.v1.CreateKeyResponse",
     "tollgate.keys.v1.CreateServiceKeyResponse",
+    "tollgate.keys.v1.ImportedSecret",
+    "tollgate.keys.v1.ResolveImportedKeyRequest",
     "tollgate.keys.v1.ResolveKeyRequest",
     "tollgate.keys.v1.ResolveServiceKeyRequest",
     "tollgate.keys.v1.RotateKeyRequest",

@@ -12,8 +12,8 @@ use tollgate_proto::{
     ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
 };
 use tollgate_verify::{
-    ConsumerGrant, Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression,
-    TokenRefusal, VerdictCode, Verifier,
+    ConsumerGrant, Demand, Environment, Grant, LiveToken, ScopeExpression, TokenRefusal, VerdictCode,
+    Verifier,
 };
 
 use crate::{door::Door, principal::Principal};
@@ -118,11 +118,9 @@ impl Gate {
         asker: Option<&Principal>,
         question: &Question,
     ) -> Result<KeyVerdict, Fault> {
-        let Some(key) = PresentedKey::parse(key).filter(|key| key.kind != KeyKind::Service) else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::Malformed));
-        };
-        let Some(grant) = self.verifier.key(&key).await? else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
+        let grant = match self.verifier.presented(key).await? {
+            Ok(grant) => grant,
+            Err(code) => return Ok(KeyVerdict::about_nothing(code)),
         };
         if let Some(asker) = asker
             && !self.may_ask(asker, grant.workspace_id).await?

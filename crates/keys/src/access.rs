@@ -4,6 +4,8 @@
 //! |---|---|---|---|---|
 //! | read keys | yes | yes | `keys.read` | hidden |
 //! | create a key | yes | yes | `keys.write` | hidden |
+//! | import keys | yes | no | `keys.write` | hidden |
+//! | export keys | operator and owner only | no | `keys.export` | hidden |
 //! | change or rotate a key | yes | only one that it created | `keys.write` | hidden |
 //! | revoke a key | yes | only one that it created | `keys.write` | hidden |
 //! | read usage | yes | yes | `usage.read` | hidden |
@@ -40,6 +42,8 @@ pub(crate) enum Standing {
 pub(crate) enum Action {
     ReadKeys,
     CreateKey,
+    ImportKeys,
+    ExportKeys,
     /// `own`: the caller created it.
     ChangeKey {
         own: bool,
@@ -83,7 +87,8 @@ impl Standing {
         let allowed = match self {
             Self::Stranger => return Ruling::Hidden,
             Self::Operator => true,
-            Self::Member(MemberRole::Owner | MemberRole::Admin) => action != Action::LimitWorkspace,
+            Self::Member(MemberRole::Owner) => action != Action::LimitWorkspace,
+            Self::Member(MemberRole::Admin) => !matches!(action, Action::LimitWorkspace | Action::ExportKeys),
             Self::Member(MemberRole::Member) => member_may(action),
             Self::ServiceKey(permissions) => service_key_may(permissions, action),
         };
@@ -107,7 +112,9 @@ impl Standing {
     /// Whether this standing includes the permission, and so may give it away.
     pub(crate) fn holds(&self, permission: Permission) -> bool {
         match self {
-            Self::Operator | Self::Member(MemberRole::Owner | MemberRole::Admin) => true,
+            Self::Operator | Self::Member(MemberRole::Owner) => true,
+            // Else an admin could take keys out by a machine of its own making.
+            Self::Member(MemberRole::Admin) => permission != Permission::KeysExport,
             Self::Member(MemberRole::Member) | Self::Stranger => false,
             Self::ServiceKey(permissions) => permissions.contains(&permission),
         }
@@ -125,7 +132,9 @@ fn member_may(action: Action) -> bool {
         | Action::ReadRoles
         | Action::ReadWorkspace => true,
         Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
-        Action::ManagePolicy
+        Action::ImportKeys
+        | Action::ExportKeys
+        | Action::ManagePolicy
         | Action::ManageServiceKeys
         | Action::WritePlans
         | Action::WriteRoles
@@ -139,7 +148,9 @@ fn service_key_may(held: &[Permission], action: Action) -> bool {
         Action::ReadKeys | Action::ReadConsumers | Action::ReadRoles | Action::ReadWorkspace => {
             &[Permission::KeysRead]
         }
+        Action::ExportKeys => &[Permission::KeysExport],
         Action::CreateKey
+        | Action::ImportKeys
         | Action::ChangeKey { .. }
         | Action::RevokeKey { .. }
         | Action::WriteConsumers
@@ -244,6 +255,29 @@ mod tests {
             let rulings: String = ACTIONS.iter().map(letter).collect();
             assert_eq!(rulings, expected, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn the_table_of_imports_and_exports() {
+        let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
+        for (standing, import, export) in [
+            (Standing::Operator, Allowed, Allowed),
+            (Standing::Member(MemberRole::Owner), Allowed, Allowed),
+            (Standing::Member(MemberRole::Admin), Allowed, Forbidden),
+            (Standing::Member(MemberRole::Member), Forbidden, Forbidden),
+            (Standing::Stranger, Hidden, Hidden),
+            (service(&[KeysVerify, KeysRead, UsageRead]), Forbidden, Forbidden),
+            (service(&[KeysWrite]), Allowed, Forbidden),
+            (service(&[KeysExport]), Forbidden, Allowed),
+        ] {
+            assert_eq!(
+                (standing.may(ImportKeys), standing.may(ExportKeys)),
+                (import, export),
+                "{standing:?}"
+            );
+        }
+        assert!(!Standing::Member(MemberRole::Admin).holds(KeysExport));
+        assert!(Standing::Member(MemberRole::Admin).holds(KeysWrite));
     }
 
     #[test]

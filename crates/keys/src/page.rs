@@ -21,14 +21,19 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn parse(page: Option<&wire::Page>, problems: &mut Problems) -> Self {
         let (limit, cursor) = page.map_or((0, ""), |page| (page.limit, &page.cursor));
-        if limit > MAX_LIMIT {
-            problems.add("/limit", format!("must be 1 to {MAX_LIMIT}"));
+        Self::of(limit, cursor, DEFAULT_LIMIT, MAX_LIMIT, problems)
+    }
+
+    /// A page of at most `most` rows; `default` if it is not said.
+    pub(crate) fn of(limit: u32, cursor: &str, default: u32, most: u32, problems: &mut Problems) -> Self {
+        if limit > most {
+            problems.add("/limit", format!("must be 1 to {most}"));
         }
         let after = decode(cursor);
         if after.is_none() && !cursor.is_empty() {
             problems.add("/cursor", "is not a cursor that an earlier page gave");
         }
-        Self { limit: if limit == 0 { DEFAULT_LIMIT } else { limit }, after }
+        Self { limit: if limit == 0 { default } else { limit }, after }
     }
 
     /// How many rows to read: one more than the page holds tells whether there is another page.

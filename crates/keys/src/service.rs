@@ -9,7 +9,7 @@ use tollgate_kernel::{Clock, Entropy, Fault};
 use tollgate_proto::{Keys, RateLimitHandle, fault::to_status, keys as wire, keys_rpcs};
 use tonic::{Request, Response, Status};
 
-use crate::{Config, store::Store};
+use crate::{Config, imported::SlowHashes, store::Store};
 
 /// The keys role.
 pub struct KeysService {
@@ -18,6 +18,7 @@ pub struct KeysService {
     pub(crate) ratelimit: RateLimitHandle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) slow_hashes: SlowHashes,
     /// Held by the drain that runs: two at once would be handed the same batches, one of them in vain.
     pub(crate) draining: tokio::sync::Mutex<()>,
 }
@@ -33,7 +34,15 @@ impl KeysService {
         entropy: Arc<dyn Entropy>,
     ) -> Arc<Self> {
         let store = Store::new(db, feed, clock.clone(), entropy.clone());
-        Arc::new(Self { config, store, ratelimit, clock, entropy, draining: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            config,
+            store,
+            ratelimit,
+            clock,
+            entropy,
+            slow_hashes: SlowHashes::new(),
+            draining: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Whether the database answers.

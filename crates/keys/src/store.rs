@@ -6,6 +6,7 @@
 pub(crate) mod change;
 mod consumers;
 mod contains;
+mod imports;
 mod keys;
 mod lives;
 pub(crate) mod once;
@@ -30,6 +31,7 @@ use tollgate_kernel::{Clock, Entropy, Fault};
 
 pub(crate) use change::{Change, Deed, Outcome, Removal};
 pub(crate) use consumers::ConsumerFilter;
+pub(crate) use imports::{Batch, ExportedSecret, Fit, ImportedRow, NewSecret, Newcomer};
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
 pub(crate) use lives::{Changed, Rotated, Rotation};
 pub(crate) use retention::Aged;

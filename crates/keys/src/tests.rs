@@ -6,6 +6,7 @@ mod cabinet;
 mod consumers;
 mod counter;
 mod drain;
+mod imports;
 mod keys;
 mod lives;
 mod overrides;

@@ -31,6 +31,8 @@ redacted! {
     keys::CreateKeyRequest { caller, workspace_id, environment, plan_id }
     keys::CreateKeyResponse { key }
     keys::CreateServiceKeyResponse { service_key }
+    keys::ImportedSecret { algorithm, retires_at }
+    keys::ResolveImportedKeyRequest {}
     keys::ResolveKeyRequest { public_id }
     keys::ResolveServiceKeyRequest { public_id }
     // Headers of a client's request: its credential is among them.
@@ -55,9 +57,9 @@ mod tests {
         let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
         let rotated = keys::RotateKeyResponse { secret: "hunter2".into(), ..Default::default() };
-        assert!(
-            !format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}")
-                .contains("hunter2")
-        );
+        let imported = keys::ImportedSecret { hash: "hunter2".into(), ..Default::default() };
+        let foreign = keys::ResolveImportedKeyRequest { credential: "hunter2".into() };
+        let keys = format!("{created:?}{verify:?}{rotated:?}{imported:?}{foreign:?}");
+        assert!(!format!("{login:?}{nested:?}{header:?}{asked:?}{keys}").contains("hunter2"));
     }
 }

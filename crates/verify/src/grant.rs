@@ -32,6 +32,8 @@ words! {
         KeysRead = "keys.read",
         /// Make, change and revoke keys.
         KeysWrite = "keys.write",
+        /// Take keys out, with the hashes of their secrets.
+        KeysExport = "keys.export",
         /// See how keys were used.
         UsageRead = "usage.read",
     }

@@ -31,8 +31,8 @@ pub(crate) struct NewServiceKey {
     /// For people.
     #[schema(min_length = 1, max_length = 100, example = "the order service")]
     name: String,
-    /// What it may do, of: `keys.verify`, `keys.read`, `keys.write`, `usage.read`.
-    #[schema(min_items = 1, max_items = 4, example = json!(["keys.verify"]))]
+    /// What it may do, of: `keys.verify`, `keys.read`, `keys.write`, `keys.export`, `usage.read`.
+    #[schema(min_items = 1, max_items = 5, example = json!(["keys.verify"]))]
     permissions: Vec<String>,
     /// What it may give to keys beside the scopes of their plan; nothing more if none are given. Wildcards as in a key.
     #[schema(max_items = 64, example = json!(["orders.*"]))]

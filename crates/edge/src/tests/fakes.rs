@@ -9,7 +9,9 @@ use std::{
     },
 };
 
-use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
+use tollgate_kernel::{
+    Clock, ExposeSecret, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId,
+};
 use tollgate_proto::{
     Identity, Keys, RateLimit, identity,
     kernel::{self, Caller},
@@ -48,6 +50,8 @@ pub(super) struct FakeKeys {
     service_grants: Mutex<HashMap<String, keys::ServiceGrant>>,
     callers: Mutex<Vec<Caller>>,
     looked_up: AtomicUsize,
+    /// Grants by what is presented.
+    imported: Mutex<HashMap<String, keys::Grant>>,
 }
 
 impl FakeKeys {
@@ -79,7 +83,15 @@ impl FakeKeys {
         new.key
     }
 
-    /// How many keys and service keys it was asked for so far.
+    /// Brings in a key that was made elsewhere; it is what [`FakeKeys::key`] makes.
+    pub(super) fn import(&self, credential: &str, workspace: WorkspaceId) {
+        let ours = self.key(workspace, |_| {});
+        let public_id = tollgate_verify::PresentedKey::parse(ours.expose_secret()).expect("a key").public_id;
+        let grant = self.grants.lock().expect("not poisoned")[&public_id].clone();
+        self.imported.lock().expect("not poisoned").insert(credential.to_owned(), grant);
+    }
+
+    /// How many keys and service keys, and what else, it was asked for so far.
     pub(super) fn looked_up(&self) -> usize {
         self.looked_up.load(Ordering::SeqCst)
     }
@@ -112,6 +124,25 @@ impl Keys for FakeKeys {
         self.looked_up.fetch_add(1, Ordering::SeqCst);
         let grant = self.grants.lock().expect("not poisoned").get(&request.into_inner().public_id).cloned();
         Ok(Response::new(keys::ResolveKeyResponse { grant }))
+    }
+
+    async fn resolve_imported_key(
+        &self,
+        request: Request<keys::ResolveImportedKeyRequest>,
+    ) -> Result<Response<keys::ResolveImportedKeyResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let credential = request.into_inner().credential;
+        let grant = self.imported.lock().expect("not poisoned").get(&credential).cloned();
+        Ok(Response::new(keys::ResolveImportedKeyResponse { grant }))
+    }
+
+    async fn get_imports(
+        &self,
+        _: Request<keys::GetImportsRequest>,
+    ) -> Result<Response<keys::GetImportsResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let any = !self.imported.lock().expect("not poisoned").is_empty();
+        Ok(Response::new(keys::GetImportsResponse { any }))
     }
 
     async fn resolve_service_key(

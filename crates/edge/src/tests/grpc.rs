@@ -62,7 +62,8 @@ async fn either_credential_is_told_by_its_shape() {
     for (credential, key, code) in [
         (edge.keys.key(workspace, |_| {}).expose_secret(), true, Code::Valid),
         ("", true, Code::Malformed),
-        ("a.b.c", false, Code::Malformed),
+        ("eyJ.b.c", false, Code::Malformed),
+        ("a.b.c", true, Code::Malformed),
     ] {
         let request = AuthorizeRequest { credential: credential.into(), ..AuthorizeRequest::default() };
         let answer = gate.authorize(by(&caller, request)).await.expect("a verdict").into_inner();

@@ -206,6 +206,42 @@ async fn a_flood_of_garbage_costs_no_look_up_and_does_not_lock_good_keys_out() {
 }
 
 #[tokio::test]
+async fn garbage_in_the_shape_of_an_imported_key_costs_one_look_up_where_there_is_none() {
+    let edge = edge(PerIp { protected: 5, ..PerIp::default() });
+    let mut said = Vec::new();
+    for number in 0..50 {
+        let garbage = format!("garbage-of-the-right-shape-{number}");
+        said.push(edge.whoami("203.0.113.9", &[("x-api-key", &garbage)]).await);
+    }
+    assert_eq!((&said[..5], said[5..].iter().all(|status| *status == 429)), (&[401; 5][..], true));
+    assert_eq!(edge.keys.looked_up(), 1, "whether there is any");
+    for number in 0..50 {
+        let ip = format!("203.0.113.{}", 10 + number);
+        let garbage = format!("Bearer more-garbage-of-the-right-shape-{number}");
+        assert_eq!(edge.whoami(&ip, &[("authorization", &garbage)]).await, 401);
+    }
+    assert_eq!(edge.keys.looked_up(), 1, "which is known, for all clients");
+}
+
+#[tokio::test]
+async fn where_there_are_imported_keys_garbage_costs_no_more_look_ups_than_the_door_lets_in() {
+    let edge = edge(PerIp { protected: 5, ..PerIp::default() });
+    let good = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+    edge.keys.import(good, workspace());
+    let here = "203.0.113.9";
+    assert_eq!(edge.whoami(here, &[("x-api-key", good)]).await, 200);
+    let looked_up = edge.keys.looked_up();
+    for number in 0..50 {
+        let garbage = format!("garbage-of-the-right-shape-{number}");
+        let expected = if number < 5 { 401 } else { 429 };
+        assert_eq!(edge.whoami(here, &[("x-api-key", &garbage)]).await, expected, "{number}");
+        let bearer = format!("Bearer {good}");
+        assert_eq!(edge.whoami(here, &[("authorization", &bearer)]).await, 200, "it is known to be good");
+    }
+    assert_eq!(edge.keys.looked_up(), looked_up + 5);
+}
+
+#[tokio::test]
 async fn a_revoked_key_that_is_held_is_garbage() {
     use tollgate_kernel::Clock;
     let edge = edge(PerIp { protected: 2, ..PerIp::default() });

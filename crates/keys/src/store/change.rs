@@ -1,7 +1,7 @@
 //! The one way to change what people own: [`change!`](change).
 //!
 //! A mutation cannot forget its audit row or its caches, because it cannot be written without them: `change!` takes a
-//! [`Change`], and a `Change` is made only by [`Change::grants`], [`Change::creates`] or [`Change::cuts_off`], which ask
+//! [`Change`], and a `Change` is made only by [`Change::grants`], [`Change::creates`], [`Change::imports`] or [`Change::cuts_off`], which ask
 //! for both. No other file of this folder may open a writing transaction, except for those that keep count
 //! ([`super::usage`]) or forget what is old ([`super::retention`]); a test below reads the sources and holds them to it.
 
@@ -61,6 +61,11 @@ impl Change {
     /// before its maker is told of it.
     pub(crate) fn creates(store: &Store, deed: Deed<'_>) -> Self {
         Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: false }) }
+    }
+
+    /// The making of keys that people hold already: so it waits until nobody believes any more that they are not there.
+    pub(crate) fn imports(store: &Store, deed: Deed<'_>) -> Self {
+        Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: true }) }
     }
 
     /// A change that can turn a yes into a no. Its subject goes into the log of changes in the same transaction, and

@@ -126,6 +126,21 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::{Binary, Nullable, Text};
+    use tollgate_db::sql_types::Id;
+
+    imported_secrets (secret_id) {
+        secret_id -> Id,
+        workspace_id -> Id,
+        fingerprint -> Binary,
+        sha256 -> Nullable<Binary>,
+        sha512 -> Nullable<Binary>,
+        slow -> Nullable<Text>,
+        prefix -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
     use tollgate_db::sql_types::{Id, List, Time as Instant};
 
     service_keys (id) {
@@ -211,7 +226,15 @@ diesel::joinable!(keys -> consumers (consumer_id));
 diesel::joinable!(consumers -> plans (plan_id));
 diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
+diesel::joinable!(imported_secrets -> secrets (secret_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
-    workspaces, members, plans, consumers, keys, secrets, last_used
+    workspaces,
+    members,
+    plans,
+    consumers,
+    keys,
+    secrets,
+    last_used,
+    imported_secrets
 );

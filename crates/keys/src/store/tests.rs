@@ -1,6 +1,7 @@
 //! The contract of the store, on both databases. Here: what the tests share.
 
 mod changes;
+mod imports;
 mod keys;
 mod retention;
 mod usage;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -11,9 +14,9 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, DeleteOverrideRequest, DeleteOverrideResponse,
-        DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, Override,
-        PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
+        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DeleteOverrideRequest,
+        DeleteOverrideResponse, DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest,
+        ListOverridesResponse, Override, PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -33,6 +36,7 @@ pub(crate) struct Counter {
     mishaps: Mutex<VecDeque<Mishap>>,
     /// With their partitions.
     overrides: Mutex<Vec<(String, Override)>>,
+    checked: AtomicUsize,
     pub(crate) acknowledged: Notify,
 }
 
@@ -49,6 +53,11 @@ impl Counter {
         self.mishaps.lock().expect("whole").push_back(mishap);
     }
 
+    /// How often it was asked whether something may pass; it may.
+    pub(crate) fn checks(&self) -> usize {
+        self.checked.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn left(&self) -> usize {
         self.batches.lock().expect("whole").len()
     }
@@ -56,6 +65,11 @@ impl Counter {
 
 #[async_trait]
 impl RateLimit for Counter {
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        self.checked.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(CheckResponse { allowed: true, ..CheckResponse::default() }))
+    }
+
     async fn drain_tallies(
         &self,
         _: Request<DrainTalliesRequest>,
