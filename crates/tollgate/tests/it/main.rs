@@ -34,6 +34,7 @@ mod hostile_credentials;
 mod hostile_input;
 mod hostile_sockets;
 mod http;
+mod imports;
 mod keys {
     //! `/v1/keys/…`
     mod change;
