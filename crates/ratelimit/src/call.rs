@@ -11,7 +11,7 @@ use std::{collections::HashSet, sync::Arc};
 use tollgate_kernel::Fault;
 use tollgate_proto::ratelimit as wire;
 
-use crate::tally::{QUOTA_EXCEEDED, RATE_LIMITED, is_name};
+use crate::tally::{Client, QUOTA_EXCEEDED, RATE_LIMITED, is_name};
 
 pub(crate) use self::{
     charge::{Charge, Key, OnFailure, Rule},
@@ -25,6 +25,10 @@ const MAX_CHARGES: usize = 32;
 const MAX_CALLS: usize = 100;
 /// The longest request id, in characters.
 const MAX_REQUEST_ID: usize = 128;
+/// Most of what is kept of who called, in bytes.
+const MAX_NETWORK: usize = 64;
+const MAX_USER_AGENT: usize = 200;
+const NO_NAME: &str = "must be 1 to 128 visible ASCII characters without braces";
 /// How long an accepted call is remembered by its request id, and can be settled, in microseconds.
 pub(crate) const REMEMBERED: i64 = 600_000_000;
 /// The longest time for which a reservation can be settled, in seconds.
@@ -46,11 +50,14 @@ pub(crate) struct Call {
 }
 
 /// Where the call is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) subject: String,
+    /// What the subject belongs to; empty: nothing.
+    pub(crate) group: String,
     /// The code if no limit denies.
     pub(crate) code: String,
+    pub(crate) client: Client,
 }
 
 impl Call {
@@ -131,7 +138,21 @@ fn tally(tally: wire::Tally) -> Result<Tally, Fault> {
     if !(1..=64).contains(&tally.code.len()) || !tally.code.bytes().all(code) {
         return Err(Fault::invalid("/tally/code", "must be 1 to 64 characters of A-Z, 0-9 and `_`"));
     }
-    Ok(Tally { subject: name(tally.subject, || "/tally/subject".to_owned())?, code: tally.code })
+    let group = tally.group;
+    if !group.is_empty() && !is_name(&group) {
+        return Err(Fault::invalid("/tally/group", NO_NAME));
+    }
+    let network = tally.network;
+    if network.len() > MAX_NETWORK || !network.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::invalid("/tally/network", "must be at most 64 visible ASCII characters"));
+    }
+    let user_agent = tally.user_agent;
+    if user_agent.len() > MAX_USER_AGENT || user_agent.chars().any(char::is_control) {
+        let detail = "must be at most 200 bytes, and have no control characters";
+        return Err(Fault::invalid("/tally/user_agent", detail));
+    }
+    let subject = name(tally.subject, || "/tally/subject".to_owned())?;
+    Ok(Tally { subject, group, code: tally.code, client: Client::new(&network, &user_agent) })
 }
 
 fn request_id(id: &str) -> Result<Option<Arc<str>>, Fault> {
@@ -150,7 +171,7 @@ fn name(text: String, pointer: impl Fn() -> String) -> Result<String, Fault> {
     if is_name(&text) {
         return Ok(text);
     }
-    Err(Fault::invalid(pointer(), "must be 1 to 128 visible ASCII characters without braces"))
+    Err(Fault::invalid(pointer(), NO_NAME))
 }
 
 /// Two charges of one state in one call would each be decided as if the other were not there.

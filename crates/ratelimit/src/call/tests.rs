@@ -10,7 +10,7 @@ fn request() -> wire::CheckRequest {
     wire::CheckRequest {
         partition: "ws_1".into(),
         charges: vec![wire::Charge { limit: Some(limit), subject: "key_1".into(), cost: 1 }],
-        tally: Some(wire::Tally { subject: "key_1".into(), code: "VALID".into() }),
+        tally: Some(wire::Tally { subject: "key_1".into(), code: "VALID".into(), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -50,7 +50,7 @@ fn what_is_unspecified_has_its_meaning() {
 
 #[test]
 fn what_breaks_a_rule_is_named() {
-    let cases: [(&str, Change); 19] = [
+    let cases: [(&str, Change); 27] = [
         ("/partition", |it| it.partition = String::new()),
         ("/partition", |it| it.partition = "a{b".into()),
         ("/partition", |it| it.partition = "a b".into()),
@@ -69,6 +69,14 @@ fn what_breaks_a_rule_is_named() {
         ("/charges/0/limit/algorithm", |it| limit(it).algorithm = 77),
         ("/charges/0/limit/on_failure", |it| limit(it).on_failure = -1),
         ("/tally/code", |it| it.tally.as_mut().expect("set above").code = "valid".into()),
+        ("/tally/subject", |it| it.tally.as_mut().expect("set above").subject = "key_1 con_1".into()),
+        ("/tally/group", |it| it.tally.as_mut().expect("set above").group = "con 1".into()),
+        ("/tally/group", |it| it.tally.as_mut().expect("set above").group = "con_1\0".into()),
+        ("/tally/network", |it| it.tally.as_mut().expect("set above").network = "n".repeat(65)),
+        ("/tally/network", |it| it.tally.as_mut().expect("set above").network = "10.0.0.0 /24".into()),
+        ("/tally/user_agent", |it| it.tally.as_mut().expect("set above").user_agent = "u".repeat(201)),
+        ("/tally/user_agent", |it| it.tally.as_mut().expect("set above").user_agent = "a\0b".into()),
+        ("/tally/user_agent", |it| it.tally.as_mut().expect("set above").user_agent = "\u{85}".into()),
         ("/request_id", |it| it.request_id = "x".repeat(129)),
     ];
     for (pointer, change) in cases {

@@ -274,5 +274,5 @@ pub(crate) fn call(charges: Vec<Charge>) -> CheckRequest {
 
 /// Where a call is counted.
 pub(crate) fn tally(subject: &str) -> Tally {
-    Tally { subject: subject.to_owned(), code: "VALID".to_owned() }
+    Tally { subject: subject.to_owned(), code: "VALID".to_owned(), ..Tally::default() }
 }

@@ -84,7 +84,7 @@ fn call(subject: &str, window: Duration) -> Call {
     Call {
         partition: "one".to_owned(),
         charges: vec![charge],
-        tally: Some(Tally { subject: subject.to_owned(), code: "VALID".to_owned() }),
+        tally: Some(Tally { subject: subject.to_owned(), code: "VALID".to_owned(), ..Tally::default() }),
         peek: false,
         request_id: None,
         hold: REMEMBERED,

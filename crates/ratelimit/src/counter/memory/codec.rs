@@ -19,7 +19,7 @@ use super::{
 use crate::{
     call::Key,
     engine::{Bucket, Counted as Units, Entry, Lease, Leases, Log, Mark, Outlook, Override, State},
-    tally::{Batch, BatchId, Cell, Row},
+    tally::{Batch, BatchId, Cell, Client, Row},
 };
 
 /// What can be written, and read again.
@@ -56,9 +56,9 @@ fields! {
     Record { at, hold_until, known_until, charged, answer, settled }
     Charged { key, cost, mark }
     Settled { refund, costs, returned }
-    Counted { count, last_at }
-    Cell { subject, minute, code }
-    Row { cell, count, last_at }
+    Counted { count, last_at, client }
+    Cell { subject, group, minute, code }
+    Row { cell, count, last_at, client }
     Batch { id, partition, rows }
 }
 
@@ -190,6 +190,16 @@ impl Stored for Key {
 }
 
 impl Stored for Leases {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.0.put(to);
+    }
+
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        Some(Self(Stored::take(from)?))
+    }
+}
+
+impl Stored for Client {
     fn put(&self, to: &mut Vec<u8>) {
         self.0.put(to);
     }

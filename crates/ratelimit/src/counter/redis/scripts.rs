@@ -4,7 +4,7 @@
 
 use super::script::{Invocation, Script};
 use crate::{
-    call::{Call, Charge, PutOverride, Rule, Settle},
+    call::{Call, Charge, PutOverride, Rule, Settle, Tally},
     engine::Periods,
 };
 
@@ -48,11 +48,17 @@ impl Scripts {
 pub(super) fn check(script: &mut Invocation<'_>, call: &Call, hint: i64) {
     let tally = call.tally.as_ref().filter(|_| !call.peek);
     script.arg(if call.peek { "p" } else { "" });
-    script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map_or("", |tally| &tally.subject));
+    script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map(tallied).unwrap_or_default());
     script.arg(call.request_id.as_deref().unwrap_or_default()).arg(call.hold);
     for charge in &call.charges {
         script.arg(limit(charge, hint));
     }
+}
+
+/// Where a call is counted, as `check/answer.lua` reads it. No name has a space, and no text here a zero.
+fn tallied(tally: &Tally) -> String {
+    let space = if tally.group.is_empty() { "" } else { " " };
+    format!("{}{space}{}\0{}", tally.subject, tally.group, tally.client.0)
 }
 
 /// The arguments of a settle after the time. `prefix` is what the keys of all states of the partition begin with.

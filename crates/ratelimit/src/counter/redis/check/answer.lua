@@ -30,11 +30,15 @@ if tallied then
   local tally = KEYS[count > 0 and count + 2 or 1]
   local code = ARGV[3]
   if by > 0 then code = limits[by].kind == 'c' and 'QUOTA_EXCEEDED' or 'RATE_LIMITED' end
-  local cell = string.format('%.0f %s %s', floor(real / 60000000), code, ARGV[4])
+  local subject, rest = read('s', ARGV[4])
+  local client = sub(ARGV[4], rest)
+  local cell = string.format('%.0f %s %s', floor(real / 60000000), code, subject)
   local counted = call('HGET', tally, cell)
   local calls, last = 0, 0
   if counted then calls, last = read('>I8I8', counted) end
-  call('HSET', tally, cell, pack('>I8I8', calls + 1, max(last, real)))
+  -- Of the latest call, whoever was counted last.
+  if last > real then client = sub(counted, 17) end
+  call('HSET', tally, cell, pack('>I8I8', calls + 1, max(last, real)) .. client)
 end
 
 if identified and by == 0 then
