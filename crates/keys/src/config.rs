@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// What the keys role can be told. The default is what `default.toml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -14,8 +14,15 @@ use serde::Deserialize;
 pub struct Config {
     /// Milliseconds between two drains of the tallies into usage: how old usage may be.
     pub drain_interval_ms: NonZeroU32,
-    /// Days that usage is kept, by the minute.
-    pub usage_retention_days: NonZeroU16,
+    /// Days that usage is kept by the minute: 1 to 400.
+    #[serde(deserialize_with = "days_within::<_, 400>")]
+    pub usage_minute_retention_days: NonZeroU16,
+    /// Days that usage is kept by the hour: 1 to 3660.
+    #[serde(deserialize_with = "days_within::<_, 3660>")]
+    pub usage_hour_retention_days: NonZeroU16,
+    /// Days that usage is kept by the day: 1 to 36 500, a hundred years.
+    #[serde(deserialize_with = "days_within::<_, 36_500>")]
+    pub usage_day_retention_days: NonZeroU16,
     /// Days that audit events are kept.
     pub audit_retention_days: NonZeroU16,
     /// Days that the ids of stored batches are kept: a batch that comes again later would be counted again.
@@ -40,7 +47,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             drain_interval_ms: const { u32(500) },
-            usage_retention_days: const { u16(90) },
+            usage_minute_retention_days: const { u16(30) },
+            usage_hour_retention_days: const { u16(400) },
+            usage_day_retention_days: const { u16(1830) },
             audit_retention_days: const { u16(365) },
             batch_retention_days: const { u16(7) },
             idempotency_hours: const { u16(24) },
@@ -68,6 +77,13 @@ impl Config {
     }
 }
 
+fn days_within<'de, D: Deserializer<'de>, const MAX: u16>(from: D) -> Result<NonZeroU16, D::Error> {
+    let days = u16::deserialize(from)?;
+    NonZeroU16::new(days)
+        .filter(|days| days.get() <= MAX)
+        .ok_or_else(|| D::Error::custom(format_args!("must be 1 to {MAX} days")))
+}
+
 /// A number of days as a span of time.
 pub(crate) fn days(days: NonZeroU16) -> TimeDelta {
     TimeDelta::days(days.get().into())
@@ -82,6 +98,19 @@ mod tests {
         let parse = serde_json::from_str::<Config>;
         assert_eq!(parse("{}").expect("all have defaults"), Config::default());
         assert!(parse(r#"{"drain_interval": 1}"#).is_err());
-        assert!(parse(r#"{"usage_retention_days": 0}"#).is_err());
+        assert!(parse(r#"{"audit_retention_days": 0}"#).is_err());
+    }
+
+    #[test]
+    fn usage_is_kept_within_bounds() {
+        let parse = serde_json::from_str::<Config>;
+        for (name, most) in [("minute", 400), ("hour", 3660), ("day", 36_500)] {
+            let days = |days: u32| parse(&format!(r#"{{"usage_{name}_retention_days": {days}}}"#));
+            assert!(days(1).is_ok() && days(most).is_ok(), "{name}");
+            for wrong in [0, most + 1] {
+                let refusal = days(wrong).expect_err("refused").to_string();
+                assert!(refusal.contains(&format!("must be 1 to {most} days")), "{refusal}");
+            }
+        }
     }
 }

@@ -166,7 +166,11 @@ impl KeysService {
     }
 
     /// A consumer by its id, and what the caller is to its workspace.
-    async fn consumer_for(&self, caller: &Caller, id: &str) -> Result<(ConsumerRow, Standing), Fault> {
+    pub(crate) async fn consumer_for(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<(ConsumerRow, Standing), Fault> {
         let row = self.store.consumer_by_id(input::path_id(id, "consumer")?).await?;
         let row = row.ok_or_else(|| Fault::not_found("consumer"))?;
         let standing = self.standing(caller, row.workspace_id.typed()).await?;

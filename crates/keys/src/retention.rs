@@ -4,7 +4,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_kernel::{Fault, Timestamp};
 
-use crate::{KeysService, config::days, store::Aged};
+use crate::{
+    KeysService,
+    config::days,
+    store::{Aged, Step},
+};
 
 /// The most pieces of one kind that one run deletes; the rest is for the next run.
 const PIECES_PER_RUN: usize = 1000;
@@ -30,7 +34,9 @@ impl KeysService {
     fn kept_since(&self, what: Aged) -> Timestamp {
         let now = self.clock.now();
         match what {
-            Aged::Usage => now - days(self.config.usage_retention_days),
+            Aged::Usage(Step::Minute) => now - days(self.config.usage_minute_retention_days),
+            Aged::Usage(Step::Hour) => now - days(self.config.usage_hour_retention_days),
+            Aged::Usage(Step::Day) => now - days(self.config.usage_day_retention_days),
             Aged::UsageBatches => now - days(self.config.batch_retention_days),
             Aged::Audit => now - days(self.config.audit_retention_days),
             // These say themselves until when they are kept.

@@ -34,7 +34,7 @@ pub(crate) use keys::{Created, KeyFilter, KeyStatus};
 pub(crate) use lives::{Changed, Rotated, Rotation};
 pub(crate) use retention::Aged;
 pub(crate) use rows::*;
-pub(crate) use usage::{Calls, Step, UsageRow};
+pub(crate) use usage::{Calls, Grouping, LastUse, LastUsed, Step, UsageFilter, UsageRow};
 
 /// The role's tables.
 #[derive(Debug, Clone)]

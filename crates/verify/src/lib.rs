@@ -51,6 +51,10 @@ pub use words::UnknownWord;
 pub use tollgate_kernel::{Clock, Fault, SecretString, SystemClock};
 pub use tollgate_proto::{mesh::MeshToken, remote::Remote};
 
+/// The partition in which presentations are counted that belong to no workspace: of malformed and unknown keys. No id is
+/// written so.
+pub const INSTANCE: &str = "instance";
+
 // The example, for the tests, as those see it who embed this.
 #[cfg(all(test, feature = "axum"))]
 extern crate self as tollgate_verify;

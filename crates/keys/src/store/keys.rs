@@ -8,7 +8,7 @@ use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_verify::Environment;
 
 use super::{
-    Change, Deed, Outcome, Store,
+    Change, Deed, LastUsed, Outcome, Store,
     change::{came_between, change},
     once::{Claim, claim},
     rows::{
@@ -84,7 +84,7 @@ impl Store {
             .inner_join(plans::table)
             .left_join(last_used::table)
             .filter(keys::id.eq(DbId::from(id)))
-            .select((KeyRow::as_select(), PlanRow::as_select(), last_used::at.nullable()))
+            .select((KeyRow::as_select(), PlanRow::as_select(), Option::<LastUsed>::as_select()))
             .first(c)
             .await
             .optional())?)
@@ -107,7 +107,7 @@ impl Store {
                 .filter(keys::workspace_id.eq(DbId::from(workspace)))
                 .order(keys::id.desc())
                 .limit(page.rows())
-                .select((KeyRow::as_select(), PlanRow::as_select(), last_used::at.nullable()))
+                .select((KeyRow::as_select(), PlanRow::as_select(), Option::<LastUsed>::as_select()))
                 .into_boxed();
             if let Some(after) = page.after {
                 query = query.filter(keys::id.lt(after));

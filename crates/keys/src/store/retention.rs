@@ -2,13 +2,17 @@
 //!
 //! These writes change nothing that people own, so they go past [`super::change`].
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use diesel_async::RunQueryDsl;
 use tollgate_db::{DbTime, write_db};
 use tollgate_kernel::{Fault, Timestamp};
 
 use super::{
-    Store,
+    Step, Store,
     schema::{audit_events, idempotency, usage, usage_batches},
 };
 
@@ -25,19 +29,27 @@ const PIECE: i64 = 1000;
 /// What grows with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aged {
-    Usage,
+    /// By these steps.
+    Usage(Step),
     UsageBatches,
     Audit,
     Idempotency,
 }
 
 impl Aged {
-    pub(crate) const ALL: [Self; 4] = [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Usage(Step::Minute),
+        Self::Usage(Step::Hour),
+        Self::Usage(Step::Day),
+        Self::UsageBatches,
+        Self::Audit,
+        Self::Idempotency,
+    ];
 
     /// The table's name.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Usage => "usage",
+            Self::Usage(_) => "usage",
             Self::UsageBatches => "usage_batches",
             Self::Audit => "audit_events",
             Self::Idempotency => "idempotency",
@@ -50,7 +62,10 @@ impl Store {
     pub(crate) async fn forget(&self, what: Aged, before: Timestamp) -> Result<usize, Fault> {
         let before = DbTime(before);
         let deleted = match what {
-            Aged::Usage => return self.forget_usage(before.0.timestamp().div_euclid(60)).await,
+            Aged::Usage(step) => {
+                let before = before.0.timestamp().div_euclid(60);
+                return self.forget_usage(step, before).await;
+            }
             Aged::UsageBatches => write_db!(self.db, |c| {
                 let old = old_batches.select(old_batches.field(usage_batches::id));
                 let old = old.filter(old_batches.field(usage_batches::applied_at).lt(before)).limit(PIECE);
@@ -70,17 +85,18 @@ impl Store {
         Ok(deleted?)
     }
 
-    /// A piece of usage is its oldest minute.
-    async fn forget_usage(&self, before: i64) -> Result<usize, Fault> {
+    /// The oldest go first.
+    async fn forget_usage(&self, step: Step, before: i64) -> Result<usize, Fault> {
+        // What ends by then.
+        let begins = before - step.minutes();
         Ok(write_db!(self.db, |c| {
-            let oldest = usage::table.select(diesel::dsl::min(usage::minute));
-            let oldest: Option<i64> = oldest.filter(usage::minute.lt(before)).first(c).await?;
-            match oldest {
-                Some(minute) => {
-                    diesel::delete(usage::table.filter(usage::minute.eq(minute))).execute(c).await
-                }
-                None => Ok(0),
-            }
+            let old = sql::<Bool>(
+                "(partition, grain, minute, subject, consumer, code) IN \
+                 (SELECT partition, grain, minute, subject, consumer, code FROM usage WHERE grain = ",
+            );
+            let old = old.bind::<BigInt, _>(step.minutes()).sql(" AND minute <= ").bind::<BigInt, _>(begins);
+            let old = old.sql(" ORDER BY grain, minute LIMIT ").bind::<BigInt, _>(PIECE).sql(")");
+            diesel::delete(usage::table.filter(old)).execute(c).await
         })?)
     }
 }

@@ -6,8 +6,11 @@ use tollgate_db::{DbId, DbJson, DbList, DbTime};
 use tollgate_kernel::{Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
-use super::schema::{
-    audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
+use super::{
+    LastUsed,
+    schema::{
+        audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
+    },
 };
 use crate::limits::Limit;
 
@@ -72,8 +75,8 @@ pub(crate) struct KeyRow {
     pub(crate) enabled_at: Option<DbTime>,
 }
 
-/// A key, its plan, and when it was used last.
-pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<DbTime>);
+/// A key, its plan, and its last use.
+pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<LastUsed>);
 
 /// What resolving a key reads.
 pub(crate) struct ResolvedKey {

@@ -147,10 +147,12 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::{BigInt, Text};
 
-    usage (partition, subject, minute, code) {
+    usage (partition, grain, minute, subject, consumer, code) {
         partition -> Text,
-        subject -> Text,
+        grain -> BigInt,
         minute -> BigInt,
+        subject -> Text,
+        consumer -> Text,
         code -> Text,
         count -> BigInt,
     }
@@ -167,11 +169,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     last_used (key_id) {
         key_id -> Id,
         at -> Instant,
+        minute -> BigInt,
+        network -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
     }
 }
 
