@@ -12,11 +12,11 @@ use tollgate_proto::{
     ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
 };
 use tollgate_verify::{
-    ConsumerGrant, Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression,
+    ConsumerGrant, Demand, Environment, Grant, INSTANCE, KeyKind, LiveToken, PresentedKey, ScopeExpression,
     TokenRefusal, VerdictCode, Verifier,
 };
 
-use crate::{door::Door, principal::Principal};
+use crate::{door::Door, principal::Principal, seen};
 
 /// Resolves, admits and counts.
 pub(crate) struct Gate {
@@ -29,6 +29,8 @@ pub(crate) struct Gate {
     pub(crate) door: Door,
     /// Whether answers carry the older `X-RateLimit-*`, too.
     pub(crate) legacy_headers: bool,
+    /// Whether tallies say who called.
+    pub(crate) record_client: bool,
 }
 
 /// What is asked of a key.
@@ -48,6 +50,8 @@ pub(crate) struct Question {
     pub(crate) dry_run: bool,
     /// Names the call, so that a retry is not charged again. Empty: none.
     pub(crate) request_id: String,
+    /// What the client says of its program, as it is kept. Empty: not known.
+    pub(crate) user_agent: String,
 }
 
 impl Default for Question {
@@ -61,6 +65,7 @@ impl Default for Question {
             environment: None,
             dry_run: false,
             request_id: String::new(),
+            user_agent: String::new(),
         }
     }
 }
@@ -106,7 +111,11 @@ impl Gate {
         self.check(CheckRequest {
             partition: user.clone(),
             charges: vec![charge],
-            tally: Some(Tally { subject: user, code: VerdictCode::Valid.as_str().to_owned() }),
+            tally: Some(Tally {
+                subject: user,
+                code: VerdictCode::Valid.as_str().to_owned(),
+                ..Tally::default()
+            }),
             ..CheckRequest::default()
         })
         .await
@@ -119,18 +128,19 @@ impl Gate {
         question: &Question,
     ) -> Result<KeyVerdict, Fault> {
         let Some(key) = PresentedKey::parse(key).filter(|key| key.kind != KeyKind::Service) else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::Malformed));
+            return Ok(self.nothing(VerdictCode::Malformed, question).await);
         };
         let Some(grant) = self.verifier.key(&key).await? else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
+            return Ok(self.nothing(VerdictCode::NotFound, question).await);
         };
         if let Some(asker) = asker
             && !self.may_ask(asker, grant.workspace_id).await?
         {
+            // Counted for nobody: neither its workspace nor the instance learns what one tenant asks about another's key.
             return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
         }
         if let Err(code) = grant.admit(&question.demand(), self.clock.now()) {
-            self.tally_refusal(&grant, code, question).await;
+            self.tally_refusal(self.tally(&grant, code, question), question).await;
             return Ok(KeyVerdict { code, grant: Some(grant), count: None });
         }
         let count = self.count_key(&grant, question).await?;
@@ -152,18 +162,49 @@ impl Gate {
             charges,
             peek: question.dry_run,
             request_id: question.request_id.clone(),
-            ..tally(grant, VerdictCode::Valid)
+            ..self.tally(grant, VerdictCode::Valid, question)
         })
         .await
     }
 
+    /// The verdict about what is no key, which is counted for the instance: one row in a minute of each such verdict, whatever
+    /// is presented and by whomever.
+    async fn nothing(&self, code: VerdictCode, question: &Question) -> KeyVerdict {
+        let subject = INSTANCE.to_owned();
+        let tally = Tally { subject, code: code.as_str().to_owned(), ..Tally::default() };
+        let counted =
+            CheckRequest { partition: INSTANCE.to_owned(), tally: Some(tally), ..CheckRequest::default() };
+        self.tally_refusal(counted, question).await;
+        KeyVerdict::about_nothing(code)
+    }
+
     /// A refusal stands whether or not it could be counted.
-    async fn tally_refusal(&self, grant: &Grant, code: VerdictCode, question: &Question) {
+    async fn tally_refusal(&self, counted: CheckRequest, question: &Question) {
         if question.dry_run {
             return;
         }
-        if let Err(fault) = self.check(tally(grant, code)).await {
-            tracing::warn!(key = %grant.key_id, code = code.as_str(), ?fault, "a refused call was not tallied");
+        if let Err(fault) = self.check(counted).await {
+            tracing::warn!(?fault, "a refused call was not tallied");
+        }
+    }
+
+    /// A call that is counted in the key's tally and charged to no limit.
+    fn tally(&self, grant: &Grant, code: VerdictCode, question: &Question) -> CheckRequest {
+        let network = question.client_ip.filter(|_| self.record_client).map(seen::network);
+        let user_agent = if self.record_client { question.user_agent.clone() } else { String::new() };
+        let consumer = grant.consumer.as_ref().map(|it| it.consumer_id.to_string());
+        let tally = Tally {
+            subject: grant.key_id.to_string(),
+            code: code.as_str().to_owned(),
+            // As it is at this moment: a key may be another consumer's tomorrow.
+            group: consumer.unwrap_or_default(),
+            network: network.unwrap_or_default(),
+            user_agent,
+        };
+        CheckRequest {
+            partition: grant.workspace_id.to_string(),
+            tally: Some(tally),
+            ..CheckRequest::default()
         }
     }
 
@@ -237,14 +278,5 @@ fn most(limit: &Limit) -> u64 {
     match limit.algorithm() {
         Algorithm::TokenBucket if limit.burst != 0 => limit.burst,
         _ => limit.limit,
-    }
-}
-
-/// A call that is counted in the key's tally and charged to no limit.
-fn tally(grant: &Grant, code: VerdictCode) -> CheckRequest {
-    CheckRequest {
-        partition: grant.workspace_id.to_string(),
-        tally: Some(Tally { subject: grant.key_id.to_string(), code: code.as_str().to_owned() }),
-        ..CheckRequest::default()
     }
 }

@@ -100,6 +100,7 @@ impl GateService {
             client_ip: request.client_ip,
             dry_run: request.dry_run,
             request_id: request.request_id,
+            user_agent: request.user_agent,
         })?;
         Ok(self.0.gate.key(&request.key, Some(caller), &question).await?.into())
     }
@@ -122,6 +123,7 @@ impl GateService {
                 cost: request.cost,
                 client_ip: request.client_ip,
                 dry_run: request.dry_run,
+                user_agent: request.user_agent,
                 ..VerifyKeyRequest::default()
             },
         );

@@ -3,7 +3,7 @@
 use tollgate_kernel::Fault;
 use tollgate_verify::{Environment, ScopeExpression, ScopeSyntaxError};
 
-use crate::gate::Question;
+use crate::{gate::Question, seen};
 
 const MAX_SCOPES: usize = 64;
 const MAX_SCOPE_LENGTH: usize = 100;
@@ -23,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) environment: Option<Environment>,
     pub(crate) dry_run: bool,
     pub(crate) request_id: String,
+    /// Empty: not known. Of any length: what is too long to keep is no reason to refuse a call.
+    pub(crate) user_agent: String,
 }
 
 impl TryFrom<Asked> for Question {
@@ -63,6 +65,7 @@ impl TryFrom<Asked> for Question {
             environment: asked.environment,
             dry_run: asked.dry_run,
             request_id: asked.request_id,
+            user_agent: seen::user_agent(&asked.user_agent),
         })
     }
 }

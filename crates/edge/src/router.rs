@@ -69,7 +69,9 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(key_secrets::revoke_key_secret))
         .routes(routes!(overrides::list_key_overrides, overrides::override_key_limit))
         .routes(routes!(overrides::delete_key_override))
+        .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_key_usage))
+        .routes(routes!(usage::get_consumer_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
 }

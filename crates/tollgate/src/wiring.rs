@@ -353,6 +353,7 @@ impl<'a> Wiring<'a> {
             readiness: self.probes.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
+            record_client: self.config.usage.record_client,
         };
         let edge = Edge::new(self.config.edge.clone(), parts);
         let routes = Routes::new(edge.gate()).add_service(edge.ext_authz());

@@ -29,7 +29,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Ok(Presented { credential, ip }) = Presented::from_request_parts(parts, app).await;
+        let Ok(Presented { credential, ip, .. }) = Presented::from_request_parts(parts, app).await;
         let attempt = async {
             let credential = credential.as_ref().map_err(|missing| Problem::from(*missing))?;
             let principal = Principal::authenticate(credential, &app.verifier).await?;

@@ -131,10 +131,18 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     revoked_at: Option<DateTime<Utc>>,
-    /// The latest call with it, a few seconds late. Left out: it was never used.
+    /// The latest call with it, to the minute and a few seconds late. Left out: it was never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_used_at: Option<DateTime<Utc>>,
+    /// The network that that call came from: 24 bits of IPv4, 48 of IPv6. Left out: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "203.0.113.0/24")]
+    last_used_ip: Option<String>,
+    /// What that call said of its program: at most 200 bytes. Left out: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "curl/8.5.0")]
+    last_user_agent: Option<String>,
     /// The user or the service key that made it.
     #[schema(example = "usr_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     created_by: String,
@@ -340,6 +348,8 @@ impl TryFrom<keys::Key> for Key {
             expires_at: optional_instant(key.expires_at)?,
             revoked_at: optional_instant(key.revoked_at)?,
             last_used_at: optional_instant(key.last_used_at)?,
+            last_used_ip: key.last_used_ip,
+            last_user_agent: key.last_user_agent,
             created_at: instant(key.created_at, "created_at")?,
             not_before: optional_instant(key.not_before)?,
             disabled_at: optional_instant(key.disabled_at)?,

@@ -40,6 +40,10 @@ pub(crate) struct VerifyKey {
     /// The address that the call comes from, for keys that are bound to networks.
     #[schema(value_type = Option<String>, example = "203.0.113.9")]
     client_ip: Option<String>,
+    /// What the client says of its program, for the record of the key's last use: its first 200 bytes are kept, without control
+    /// characters.
+    #[schema(example = "curl/8.5.0")]
+    user_agent: Option<String>,
     /// Required of the key, if it is given.
     environment: Option<Environment>,
     /// Decide and report; count and charge nothing.
@@ -162,6 +166,7 @@ pub(crate) async fn verify_key(
         environment: body.environment.map(Into::into),
         dry_run: body.dry_run.unwrap_or_default(),
         request_id: body.request_id.unwrap_or_default(),
+        user_agent: body.user_agent.unwrap_or_default(),
     })?;
     let verdict = app.gate.key(body.key.expose_secret(), Some(&caller.principal), &question).await?;
     Ok(Json(verdict.into()))

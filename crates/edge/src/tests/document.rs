@@ -56,6 +56,7 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/consumers/{id}
     PATCH /v1/consumers/{id}
     DELETE /v1/consumers/{id}
+    GET /v1/consumers/{id}/usage
     GET /v1/gate
     HEAD /v1/gate
     POST /v1/gate
@@ -90,6 +91,7 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/service-keys
     POST /v1/service-keys
     DELETE /v1/service-keys/{id}
+    GET /v1/usage
     GET /v1/whoami
     GET /v1/whoami/key
     GET /v1/whoami/user

@@ -87,6 +87,7 @@ async fn every_route_has_a_class() {
     GET /v1/consumers/{id}: ip-management
     PATCH /v1/consumers/{id}: ip-management
     DELETE /v1/consumers/{id}: ip-management
+    GET /v1/consumers/{id}/usage: ip-management
     GET /v1/gate: ip-protected
     HEAD /v1/gate: ip-protected
     POST /v1/gate: ip-protected
@@ -121,6 +122,7 @@ async fn every_route_has_a_class() {
     GET /v1/service-keys: ip-management
     POST /v1/service-keys: ip-management
     DELETE /v1/service-keys/{id}: ip-management
+    GET /v1/usage: ip-management
     GET /v1/whoami: ip-protected
     GET /v1/whoami/key: ip-protected
     GET /v1/whoami/user: ip-protected

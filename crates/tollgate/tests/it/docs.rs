@@ -24,6 +24,8 @@ async fn the_document_is_complete() {
         "/v1/keys/{id}/secrets",
         "/v1/keys/{id}/secrets/{secret_id}",
         "/v1/keys/{id}/usage",
+        "/v1/usage",
+        "/v1/consumers/{id}/usage",
         "/v1/workspaces/{id}/policy",
         "/v1/keys/verify",
         "/v1/whoami",

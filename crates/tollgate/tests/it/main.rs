@@ -74,6 +74,7 @@ mod revocation {
 mod roles;
 mod service_keys;
 mod shape;
+mod usage;
 mod well_known;
 mod whoami;
 mod workspaces;
