@@ -103,9 +103,10 @@ mod tests {
 
     #[test]
     fn usage_is_kept_within_bounds() {
-        let parse = serde_json::from_str::<Config>;
         for (name, most) in [("minute", 400), ("hour", 3660), ("day", 36_500)] {
-            let days = |days: u32| parse(&format!(r#"{{"usage_{name}_retention_days": {days}}}"#));
+            let days = |days: u32| {
+                serde_json::from_str::<Config>(&format!(r#"{{"usage_{name}_retention_days": {days}}}"#))
+            };
             assert!(days(1).is_ok() && days(most).is_ok(), "{name}");
             for wrong in [0, most + 1] {
                 let refusal = days(wrong).expect_err("refused").to_string();

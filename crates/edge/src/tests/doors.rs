@@ -66,6 +66,7 @@ async fn the_presenter_cannot_tell_bad_keys_apart_and_their_workspace_can() {
     let stranger = unknown(KeyKind::Live);
     let expected = edge.get("/v1/whoami", &[("x-api-key", stranger.expose_secret())]).await.alike();
     assert_eq!(expected.0, 401);
+    edge.ratelimit.asked();
     let table = [
         (malformed, "MALFORMED", false),
         (stranger, "NOT_FOUND", false),

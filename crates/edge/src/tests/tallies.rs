@@ -95,7 +95,7 @@ async fn a_program_may_say_of_itself_what_it_likes() {
     let service = bearer(&edge.keys.service_key(workspace, &["keys.verify"]));
     let key = edge.keys.key(workspace, |_| {});
     for (said, kept) in
-        [("u".repeat(50_000), "u".repeat(200)), ("\u{0}\u{1b}[2J".to_owned(), "[2J".to_owned())]
+        [("u".repeat(50_000), "u".repeat(200)), ("\u{1}\u{1b}[2J".to_owned(), "[2J".to_owned())]
     {
         let body = json!({ "key": key.expose_secret(), "user_agent": said });
         let answer = edge.post("/v1/keys/verify", &[("authorization", &service)], body).await;

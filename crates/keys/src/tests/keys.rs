@@ -63,6 +63,8 @@ on_every_database! {
             expires_at: Some(time::to_wire(now + chrono::TimeDelta::days(30))),
             revoked_at: None,
             last_used_at: None,
+            last_used_ip: None,
+            last_user_agent: None,
             created_by: user.user_id,
             created_at: Some(time::to_wire(now)),
             description: String::new(),

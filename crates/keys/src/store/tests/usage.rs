@@ -252,7 +252,8 @@ on_every_database! {
             // Each seed has days of its own, far from the others'.
             let first = 20_000 * DAY * seed.cast_signed();
             let mut now = first + 4 * DAY;
-            let (mut stored, mut all) = (Vec::new(), 0);
+            let mut stored: Vec<(String, BTreeMap<Calls, i64>)> = Vec::new();
+            let mut all = 0;
             for turn in 0..40 {
                 now += dice.throw(200).cast_signed();
                 let calls = dice.calls(now);
