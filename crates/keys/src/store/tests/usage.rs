@@ -335,8 +335,8 @@ on_every_database! {
         // Enough that an index is worth it: of 40 keys and 10 consumers, by the minute and by the hour.
         let many = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39999) \
             INSERT INTO usage (partition, grain, minute, subject, consumer, code, count) \
-            SELECT 'ws_' || i % 2, CASE WHEN i < 20000 THEN 1 ELSE 60 END, i / 2 * 60, 'key_' || i % 40, \
-            'con_' || i % 10, 'VALID', 1 FROM n";
+            SELECT 'ws_' || (i % 2), CASE WHEN i < 20000 THEN 1 ELSE 60 END, i / 2 * 60, 'key_' || (i % 40), \
+            'con_' || (i % 10), 'VALID', 1 FROM n";
         write_db!(fixture.store.db, |c| {
             diesel::sql_query(many).execute(c).await?;
             diesel::sql_query("ANALYZE").execute(c).await
@@ -364,7 +364,7 @@ on_every_database! {
         let now = fixture.clock.now();
         let seconds = |seconds| now + chrono::TimeDelta::seconds(seconds);
         // Late ones, another of the same minute, and the next minute's.
-        let uses = [(5, 5), (-60, 5), (3, 5), (50, 5), (60, 60), (59, 60), (119, 60), (200, 200)];
+        let uses = [(5, 5), (-60, 5), (3, 5), (50, 5), (60, 60), (59, 60), (110, 60), (200, 200)];
         for (batch, (at, shown)) in uses.into_iter().enumerate() {
             let network = Some(format!("192.0.{batch}.0/24"));
             let last = LastUse { at: seconds(at), network: network.clone(), user_agent: None };
