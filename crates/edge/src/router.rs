@@ -24,8 +24,8 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, service_keys, usage, verify, whoami, workspaces,
+        auth, consumers, docs, gate, health, jwks, key_changes, key_lists, key_secrets, keys, me, overrides,
+        plans, policy, revoke_keys, roles, service_keys, usage, verify, whoami, workspaces,
     },
 };
 
@@ -62,7 +62,8 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(consumers::get_consumer, consumers::update_consumer, consumers::delete_consumer))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::get_role, roles::update_role, roles::delete_role))
-        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(key_lists::list_keys, keys::create_key))
+        .routes(routes!(revoke_keys::revoke_keys))
         .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
         .routes(routes!(key_secrets::rotate_key))
         .routes(routes!(key_secrets::list_key_secrets))

@@ -6,6 +6,7 @@
 //! | create a key | yes | yes | `keys.write` | hidden |
 //! | change or rotate a key | yes | only one that it created | `keys.write` | hidden |
 //! | revoke a key | yes | only one that it created | `keys.write` | hidden |
+//! | revoke all keys that fit a filter | yes | no | `keys.write` | hidden |
 //! | read usage | yes | yes | `usage.read` | hidden |
 //! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
 //! | read and change the policy | yes | no | no | hidden |
@@ -48,6 +49,7 @@ pub(crate) enum Action {
     RevokeKey {
         own: bool,
     },
+    RevokeKeys,
     ReadUsage,
     ReadPlans,
     ManagePolicy,
@@ -127,6 +129,7 @@ fn member_may(action: Action) -> bool {
         Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
         Action::ManagePolicy
         | Action::ManageServiceKeys
+        | Action::RevokeKeys
         | Action::WritePlans
         | Action::WriteRoles
         | Action::RenameWorkspace
@@ -142,6 +145,7 @@ fn service_key_may(held: &[Permission], action: Action) -> bool {
         Action::CreateKey
         | Action::ChangeKey { .. }
         | Action::RevokeKey { .. }
+        | Action::RevokeKeys
         | Action::WriteConsumers
         | Action::OverrideLimits { .. } => &[Permission::KeysWrite],
         Action::ReadUsage => &[Permission::UsageRead],
@@ -243,6 +247,23 @@ mod tests {
             };
             let rulings: String = ACTIONS.iter().map(letter).collect();
             assert_eq!(rulings, expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn who_revokes_many_keys_may_revoke_each() {
+        let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
+        for (standing, expected) in [
+            (Standing::Operator, Allowed),
+            (Standing::Member(MemberRole::Owner), Allowed),
+            (Standing::Member(MemberRole::Admin), Allowed),
+            (Standing::Member(MemberRole::Member), Forbidden),
+            (Standing::Stranger, Hidden),
+            (service(&[KeysVerify, KeysRead, UsageRead]), Forbidden),
+            (service(&[KeysWrite]), Allowed),
+        ] {
+            assert_eq!(standing.may(RevokeKeys), expected, "{standing:?}");
+            assert!(expected != Allowed || standing.may(RevokeKey { own: false }) == Allowed);
         }
     }
 

@@ -65,6 +65,7 @@ fn the_routes_are_those_of_the_design() {
     OPTIONS /v1/gate
     GET /v1/keys
     POST /v1/keys
+    POST /v1/keys/revoke
     POST /v1/keys/verify
     GET /v1/keys/{id}
     PATCH /v1/keys/{id}

@@ -96,6 +96,7 @@ async fn every_route_has_a_class() {
     OPTIONS /v1/gate: ip-protected
     GET /v1/keys: ip-management
     POST /v1/keys: ip-management
+    POST /v1/keys/revoke: ip-management
     POST /v1/keys/verify: ip-protected
     GET /v1/keys/{id}: ip-management
     PATCH /v1/keys/{id}: ip-management

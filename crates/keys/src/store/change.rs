@@ -46,6 +46,8 @@ pub(crate) struct Change {
 pub(crate) enum Outcome<T> {
     /// Something; it is audited.
     Changed(T),
+    /// Something, and the body has audited it: what it does is many deeds.
+    Audited(T),
     /// Nothing: it was so already.
     Unchanged(T),
 }
@@ -61,6 +63,11 @@ impl Change {
     /// before its maker is told of it.
     pub(crate) fn creates(store: &Store, deed: Deed<'_>) -> Self {
         Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: false }) }
+    }
+
+    /// For the audit: why.
+    pub(crate) fn because(self, reason: Option<String>) -> Self {
+        Self { audit: AuditRow { reason, ..self.audit }, ..self }
     }
 
     /// A change that can turn a yes into a no. Its subject goes into the log of changes in the same transaction, and
@@ -81,7 +88,13 @@ impl Deed<'_> {
             ip: self.caller.ip.map(|ip| ip.to_string()),
             action: self.action,
             target: self.target,
+            reason: None,
         }
+    }
+
+    /// The rows of deeds that are alike but for what is acted on.
+    pub(crate) fn rows(&self, store: &Store, targets: impl Iterator<Item = String>) -> Vec<AuditRow> {
+        targets.map(|target| Self { target, ..self.clone() }.row(store)).collect()
     }
 }
 
@@ -99,12 +112,13 @@ pub(crate) enum Removal {
 }
 
 impl<T> Outcome<T> {
+    /// Whether its audit row is still to be written.
     pub(crate) fn is_change(&self) -> bool {
         matches!(self, Self::Changed(_))
     }
 
     pub(crate) fn value(self) -> T {
-        let (Self::Changed(value) | Self::Unchanged(value)) = self;
+        let (Self::Changed(value) | Self::Audited(value) | Self::Unchanged(value)) = self;
         value
     }
 }
@@ -112,7 +126,7 @@ impl<T> Outcome<T> {
 /// Changes what people own: `change!(store, change, |c| { …; Outcome::Changed(value) })` gives
 /// `Result<(Outcome<T>, Option<Effect>), Fault>`.
 ///
-/// In one transaction: the body, the audit row unless the body gives [`Outcome::Unchanged`], and the entry in the log of
+/// In one transaction: the body, the audit row if the body gives [`Outcome::Changed`], and the entry in the log of
 /// changes if caches are to forget something: also when nothing was changed, since the one who changed it may have died before it
 /// could say so. Then it waits until that holds everywhere. The body owns what it uses.
 macro_rules! change {

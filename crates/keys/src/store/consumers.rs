@@ -7,10 +7,11 @@ use tollgate_db::{DbId, read_db};
 use tollgate_kernel::{ConsumerId, Fault, WorkspaceId};
 
 use super::{
-    Change, Outcome, Removal, Store,
+    Change, Created, Outcome, Removal, Store,
     change::{came_between, change, collision},
     keys::like_pattern,
-    rows::{ConsumerChanges, ConsumerRow},
+    once::once,
+    rows::{ConsumerChanges, ConsumerRow, IdempotencyRow},
     schema::{consumers, keys},
 };
 use crate::page::Page;
@@ -29,12 +30,16 @@ pub(crate) struct ConsumerFilter {
 
 impl Store {
     /// A conflict if the external id is taken.
-    pub(crate) async fn consumer_insert(&self, change: Change, consumer: ConsumerRow) -> Result<(), Fault> {
-        let inserted = change!(self, change, |c| {
+    pub(crate) async fn consumer_insert(
+        &self,
+        change: Change,
+        consumer: ConsumerRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
+        let inserted = change!(self, change, |c| once!(c, &once, consumer.created_at, {
             diesel::insert_into(consumers::table).values(&consumer).execute(c).await?;
-            Outcome::Changed(())
-        });
-        inserted.map(|_| ()).map_err(|fault| collision(fault, TAKEN))
+        }));
+        inserted.map(|(outcome, _)| outcome.value()).map_err(|fault| collision(fault, TAKEN))
     }
 
     pub(crate) async fn consumer_by_id(&self, id: ConsumerId) -> Result<Option<ConsumerRow>, Fault> {

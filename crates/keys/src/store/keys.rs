@@ -4,50 +4,18 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
-use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
-use tollgate_verify::Environment;
+use tollgate_kernel::{Fault, KeyId, Timestamp};
 
 use super::{
     Change, Deed, Outcome, Store,
     change::{came_between, change},
-    once::{Claim, claim},
+    once::{Created, once},
     rows::{
         ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
         WorkspaceRow,
     },
     schema::{consumers, keys, last_used, plans, secrets, workspaces},
 };
-use crate::page::Page;
-
-/// What came of a create.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Created {
-    New,
-    /// The same request had made this key before.
-    Before(DbId),
-    /// Another request was made with the same idempotency key.
-    Mismatch,
-}
-
-/// What a list of keys is narrowed to.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KeyFilter {
-    pub(crate) status: Option<KeyStatus>,
-    pub(crate) environment: Option<Environment>,
-    /// In lower case.
-    pub(crate) name_part: Option<String>,
-    pub(crate) consumer: Option<DbId>,
-}
-
-/// A key has one status: the first of these that it fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyStatus {
-    Revoked,
-    Expired,
-    Disabled,
-    Active,
-}
-
 impl Store {
     /// The key with its first secret. With an idempotency row: unless that says that it was made before.
     pub(crate) async fn key_insert(
@@ -59,21 +27,10 @@ impl Store {
     ) -> Result<Created, Fault> {
         let change = Change::creates(self, deed);
         let (outcome, _) = change!(self, change, |c| {
-            let before = match &once {
-                Some(once) => match claim!(c, once, key.created_at)? {
-                    Claim::New => None,
-                    Claim::Before { key, secret: None } => Some(Created::Before(key)),
-                    Claim::Before { .. } | Claim::Mismatch => Some(Created::Mismatch),
-                },
-                None => None,
-            };
-            if let Some(before) = before {
-                Outcome::Unchanged(before)
-            } else {
+            once!(c, &once, key.created_at, {
                 diesel::insert_into(keys::table).values(&key).execute(c).await?;
                 diesel::insert_into(secrets::table).values(&secret).execute(c).await?;
-                Outcome::Changed(Created::New)
-            }
+            })
         })
         .map_err(came_between)?;
         Ok(outcome.value())
@@ -88,54 +45,6 @@ impl Store {
             .first(c)
             .await
             .optional())?)
-    }
-
-    /// Newest first.
-    pub(crate) async fn keys_in(
-        &self,
-        workspace: WorkspaceId,
-        filter: &KeyFilter,
-        page: Page,
-        now: Timestamp,
-    ) -> Result<Vec<KeyRecord>, Fault> {
-        let now = DbTime(now);
-        let name_pattern = filter.name_part.as_deref().map(like_pattern);
-        Ok(read_db!(self.db, |c| {
-            let mut query = keys::table
-                .inner_join(plans::table)
-                .left_join(last_used::table)
-                .filter(keys::workspace_id.eq(DbId::from(workspace)))
-                .order(keys::id.desc())
-                .limit(page.rows())
-                .select((KeyRow::as_select(), PlanRow::as_select(), last_used::at.nullable()))
-                .into_boxed();
-            if let Some(after) = page.after {
-                query = query.filter(keys::id.lt(after));
-            }
-            if let Some(environment) = filter.environment {
-                query = query.filter(keys::environment.eq(environment.as_str()));
-            }
-            if let Some(consumer) = filter.consumer {
-                query = query.filter(keys::consumer_id.eq(consumer));
-            }
-            if let Some(pattern) = &name_pattern {
-                query = query.filter(keys::name_folded.like(pattern).escape('\\'));
-            }
-            let (live, unexpired) =
-                (keys::revoked_at.is_null(), keys::expires_at.is_null().or(keys::expires_at.gt(now)));
-            query = match filter.status {
-                None => query,
-                Some(KeyStatus::Revoked) => query.filter(keys::revoked_at.is_not_null()),
-                Some(KeyStatus::Expired) => query.filter(live).filter(keys::expires_at.le(now)),
-                Some(KeyStatus::Disabled) => {
-                    query.filter(live).filter(unexpired).filter(keys::enabled.eq(false))
-                }
-                Some(KeyStatus::Active) => {
-                    query.filter(live).filter(unexpired).filter(keys::enabled.eq(true))
-                }
-            };
-            query.load(c).await
-        })?)
     }
 
     /// Unchanged if it is revoked already; the time of the first revocation stays.

@@ -85,8 +85,8 @@ impl Store {
             let before = match &once {
                 Some(once) => match claim!(c, once, secret.created_at)? {
                     Claim::New => None,
-                    Claim::Before { secret: Some(secret), .. } => Some(Rotated::Before(secret)),
-                    Claim::Before { secret: None, .. } | Claim::Mismatch => Some(Rotated::Mismatch),
+                    Claim::Before { part: Some(secret), .. } => Some(Rotated::Before(secret)),
+                    Claim::Before { part: None, .. } | Claim::Mismatch => Some(Rotated::Mismatch),
                 },
                 None => None,
             };

@@ -208,6 +208,7 @@ pub(crate) struct AuditRow {
     pub(crate) ip: Option<String>,
     pub(crate) action: &'static str,
     pub(crate) target: String,
+    pub(crate) reason: Option<String>,
 }
 
 /// A create that may be asked for again.
@@ -216,9 +217,11 @@ pub(crate) struct AuditRow {
 pub(crate) struct IdempotencyRow {
     pub(crate) id: Vec<u8>,
     pub(crate) request_hash: Vec<u8>,
-    pub(crate) key_id: DbId,
+    /// What is made; its kind is in the hash.
+    pub(crate) made: DbId,
+    /// What is made within it.
+    pub(crate) part: Option<DbId>,
     pub(crate) expires_at: DbTime,
-    pub(crate) secret_id: Option<DbId>,
 }
 
 impl ConsumerChanges {

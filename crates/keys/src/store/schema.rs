@@ -188,6 +188,7 @@ diesel::table! {
         ip -> Nullable<Text>,
         action -> Text,
         target -> Text,
+        reason -> Nullable<Text>,
     }
 }
 
@@ -198,9 +199,9 @@ diesel::table! {
     idempotency (id) {
         id -> Binary,
         request_hash -> Binary,
-        key_id -> Id,
+        made -> Id,
+        part -> Nullable<Id>,
         expires_at -> Instant,
-        secret_id -> Nullable<Id>,
     }
 }
 

@@ -19,8 +19,9 @@ const PUBLIC: [&str; 10] = [
     "/readyz",
 ];
 
-/// Where something is made in a workspace that the body may name.
-const IN_A_WORKSPACE: [&str; 5] = ["/v1/keys", "/v1/service-keys", "/v1/consumers", "/v1/plans", "/v1/roles"];
+/// Where something is made, or ended, in a workspace that the body may name.
+const IN_A_WORKSPACE: [&str; 6] =
+    ["/v1/keys", "/v1/keys/revoke", "/v1/service-keys", "/v1/consumers", "/v1/plans", "/v1/roles"];
 
 /// A body that parses, so that it is the caller that is refused and not the body.
 fn body(path: &str) -> Value {
@@ -30,6 +31,7 @@ fn body(path: &str) -> Value {
         "/v1/keys/{id}/overrides" => {
             json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
         }
+        "/v1/keys/revoke" => json!({ "all": true, "dry_run": false }),
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
         _ => json!({}),
     }

@@ -34,15 +34,18 @@ mod hostile_credentials;
 mod hostile_input;
 mod hostile_sockets;
 mod http;
+mod idempotency;
 mod keys {
     //! `/v1/keys/…`
     mod change;
     mod create;
+    mod filters;
     mod limits;
     mod list;
     mod order;
     mod overrides;
     mod revoke;
+    mod revoke_many;
     mod rotate;
     mod scopes;
     mod usage;

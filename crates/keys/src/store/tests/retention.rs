@@ -47,9 +47,9 @@ on_every_database! {
         let once = IdempotencyRow {
             id: vec![1],
             request_hash: vec![2],
-            key_id: row.id,
+            made: row.id,
+            part: None,
             expires_at: (fixture.clock.now() + chrono::TimeDelta::seconds(1)).into(),
-            secret_id: None,
         };
         fixture.store.key_insert(fixture.deed("key.create"), row, secret, Some(once)).await.expect("stored");
         assert_eq!(forget_all(&fixture, Aged::Idempotency).await, 0);
