@@ -6,6 +6,7 @@
 //! - [`set_up`]: makes the user, the keys and the service key through the public API.
 //! - [`cache`]: the same with the coherent cache and without it.
 //! - [`revocation`], [`hammer`]: how long a revoke takes, and that nothing is accepted after it.
+//! - [`keys`]: a million keys: made, verified, listed, revoked.
 //! - [`limits`]: what a decision about limits costs by itself, beside others who make such decisions.
 //! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
 //!
@@ -16,6 +17,7 @@ mod cache;
 mod calls;
 mod hammer;
 mod http;
+mod keys;
 mod limits;
 mod load;
 mod plan;
@@ -104,6 +106,24 @@ enum Command {
         #[arg(long, value_name = "FILTER", default_value = "error")]
         log: String,
     },
+    /// Make very many keys, and compare verifying and listing them with a few
+    Keys {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// Which shapes; those with PostgreSQL and Redis use the servers of `TEST_DATABASE_URL` and `TEST_REDIS_URL`
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["sqlite", "postgres"])]
+        shapes: Vec<Shape>,
+        /// How many keys are very many
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+        many: u32,
+        /// What the server logs
+        #[arg(long, value_name = "FILTER", default_value = "warn")]
+        log: String,
+        /// Rounds of each measurement
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
     /// Measure a server that runs already
     Against {
         /// Its HTTP address
@@ -161,6 +181,9 @@ async fn run(command: Command) -> Result<(), Problem> {
         Command::Ratelimit { tollgate, log, measure } => limits::run(&tollgate, &log, measure).await,
         Command::Revocation { tollgate, cases, rounds, connections, log } => {
             revocation::run(&tollgate, &cases, &log, rounds, connections).await
+        }
+        Command::Keys { tollgate, shapes, many, log, rounds } => {
+            keys::run(&tollgate, &shapes, many, &log, rounds).await
         }
         Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
         Command::Baseline => baseline::serve().await,
