@@ -35,10 +35,13 @@ const SECRETS: &[&str] = &[
     "tollgate.keys.v1.CreateKeyRequest",
     "tollgate.keys.v1.CreateKeyResponse",
     "tollgate.keys.v1.CreateServiceKeyResponse",
+    "tollgate.keys.v1.CreateWebhookResponse",
+    "tollgate.keys.v1.ReportLeaksRequest",
     "tollgate.keys.v1.ResolveKeyRequest",
     "tollgate.keys.v1.ResolveServiceKeyRequest",
     "tollgate.keys.v1.RotateKeyRequest",
     "tollgate.keys.v1.RotateKeyResponse",
+    "tollgate.keys.v1.RotateWebhookSecretResponse",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]

@@ -25,16 +25,18 @@ use crate::{
     problem::Problem,
     routes::{
         auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, service_keys, usage, verify, whoami, workspaces,
+        policy, roles, secret_scanning, service_keys, usage, verify, webhook_deliveries, webhooks, whoami,
+        workspaces,
     },
 };
 
 /// What clients call, by what it is to their addresses.
-pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 4] {
+pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 5] {
     [
         (Class::Auth, auth()),
         (Class::Management, management()),
         (Class::Protected, protected()),
+        (Class::Public, reports()),
         (Class::Public, about()),
     ]
 }
@@ -72,6 +74,12 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_key_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_webhook_secret))
+        .routes(routes!(webhook_deliveries::test_webhook))
+        .routes(routes!(webhook_deliveries::list_webhook_deliveries))
+        .routes(routes!(webhook_deliveries::replay_webhook_delivery))
 }
 
 /// The turnstile, and what is behind it. Who fails here is counted where credentials are looked up.
@@ -81,6 +89,11 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(whoami::whoami))
         .routes(routes!(whoami::whoami_user))
         .routes(routes!(whoami::whoami_key))
+}
+
+/// What others report, and sign.
+fn reports() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(secret_scanning::report_leaks))
 }
 
 /// About this API.

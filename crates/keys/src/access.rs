@@ -10,6 +10,7 @@
 //! | read plans | yes | yes | `keys.read` or `keys.write` | hidden |
 //! | read and change the policy | yes | no | no | hidden |
 //! | read, create and revoke service keys | yes | no | no | hidden |
+//! | read, create, change, test and delete webhooks | yes | no | no | hidden |
 //! | read consumers and roles | yes | yes | `keys.read` | hidden |
 //! | create, change and delete consumers | yes | yes | `keys.write` | hidden |
 //! | create, change and delete plans and roles | yes | no | no | hidden |
@@ -52,6 +53,8 @@ pub(crate) enum Action {
     ReadPlans,
     ManagePolicy,
     ManageServiceKeys,
+    /// They are told what happens to all keys of the workspace.
+    ManageWebhooks,
     ReadConsumers,
     WriteConsumers,
     WritePlans,
@@ -127,6 +130,7 @@ fn member_may(action: Action) -> bool {
         Action::ChangeKey { own } | Action::RevokeKey { own } | Action::OverrideLimits { own } => own,
         Action::ManagePolicy
         | Action::ManageServiceKeys
+        | Action::ManageWebhooks
         | Action::WritePlans
         | Action::WriteRoles
         | Action::RenameWorkspace
@@ -149,6 +153,7 @@ fn service_key_may(held: &[Permission], action: Action) -> bool {
         // With the others a service key would widen what its own keys may do.
         Action::ManagePolicy
         | Action::ManageServiceKeys
+        | Action::ManageWebhooks
         | Action::WritePlans
         | Action::WriteRoles
         | Action::RenameWorkspace
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_table_of_what_keys_hang_on() {
-        const ACTIONS: [Action; 10] = [
+        const ACTIONS: [Action; 11] = [
             ReadConsumers,
             WriteConsumers,
             WritePlans,
@@ -222,18 +227,19 @@ mod tests {
             ReadWorkspace,
             RenameWorkspace,
             LimitWorkspace,
+            ManageWebhooks,
         ];
         let service = |permissions: &[Permission]| Standing::ServiceKey(permissions.to_vec());
         let table = [
-            (Standing::Operator, "AAAAAAAAAA"),
-            (Standing::Member(MemberRole::Owner), "AAAAAAAAAF"),
-            (Standing::Member(MemberRole::Admin), "AAAAAAAAAF"),
-            (Standing::Member(MemberRole::Member), "AAFAFAFAFF"),
-            (Standing::Stranger, "HHHHHHHHHH"),
-            (service(&[KeysVerify, UsageRead]), "FFFFFFFFFF"),
-            (service(&[KeysRead]), "AFFAFFFAFF"),
-            (service(&[KeysWrite]), "FAFFFAAFFF"),
-            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAFAFAAAFF"),
+            (Standing::Operator, "AAAAAAAAAAA"),
+            (Standing::Member(MemberRole::Owner), "AAAAAAAAAFA"),
+            (Standing::Member(MemberRole::Admin), "AAAAAAAAAFA"),
+            (Standing::Member(MemberRole::Member), "AAFAFAFAFFF"),
+            (Standing::Stranger, "HHHHHHHHHHH"),
+            (service(&[KeysVerify, UsageRead]), "FFFFFFFFFFF"),
+            (service(&[KeysRead]), "AFFAFFFAFFF"),
+            (service(&[KeysWrite]), "FAFFFAAFFFF"),
+            (service(&[KeysVerify, KeysRead, KeysWrite, UsageRead]), "AAFAFAAAFFF"),
         ];
         for (standing, expected) in table {
             let letter = |action: &Action| match standing.may(*action) {

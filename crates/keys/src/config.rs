@@ -2,6 +2,7 @@
 
 use std::{
     num::{NonZeroU16, NonZeroU32},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -26,6 +27,20 @@ pub struct Config {
     pub policy_interval_seconds: NonZeroU32,
     /// Seconds between two runs of the job that deletes what is older.
     pub retention_interval_seconds: NonZeroU32,
+    /// Milliseconds between two looks at what webhooks are to be told.
+    pub webhook_interval_ms: NonZeroU32,
+    /// Milliseconds that one request to a webhook may take, with all of its answer.
+    pub webhook_timeout_ms: NonZeroU32,
+    /// Whether webhooks may lead to private networks, and to this machine also without TLS.
+    pub webhook_private_networks: bool,
+    /// A file with certificates in PEM that are trusted beside the machine's; empty: none.
+    pub webhook_ca_file: PathBuf,
+    /// Days that nothing reaches a webhook before it is disabled.
+    pub webhook_disable_days: NonZeroU16,
+    /// Days that events and their deliveries are kept.
+    pub delivery_retention_days: NonZeroU16,
+    /// Where the keys are that GitHub's secret scanning signs with: an address, a file, or nothing.
+    pub github_secret_scanning_keys: String,
 }
 
 const fn u16(value: u16) -> NonZeroU16 {
@@ -46,6 +61,13 @@ impl Default for Config {
             idempotency_hours: const { u16(24) },
             policy_interval_seconds: const { u32(60) },
             retention_interval_seconds: const { u32(600) },
+            webhook_interval_ms: const { u32(1000) },
+            webhook_timeout_ms: const { u32(10_000) },
+            webhook_private_networks: false,
+            webhook_ca_file: PathBuf::new(),
+            webhook_disable_days: const { u16(5) },
+            delivery_retention_days: const { u16(30) },
+            github_secret_scanning_keys: String::new(),
         }
     }
 }
@@ -61,6 +83,14 @@ impl Config {
 
     pub(crate) fn policy_interval(&self) -> Duration {
         Duration::from_secs(self.policy_interval_seconds.get().into())
+    }
+
+    pub(crate) fn webhook_interval(&self) -> Duration {
+        Duration::from_millis(self.webhook_interval_ms.get().into())
+    }
+
+    pub(crate) fn webhook_timeout(&self) -> Duration {
+        Duration::from_millis(self.webhook_timeout_ms.get().into())
     }
 
     pub(crate) fn idempotency(&self) -> TimeDelta {

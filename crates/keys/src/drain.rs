@@ -47,7 +47,7 @@ impl KeysService {
     /// Partitions come in turn. Under steady traffic there is always another batch, so a run also ends when a partition
     /// comes again that it has already emptied.
     pub async fn drain(&self) -> Result<u64, Fault> {
-        let _one_at_a_time = self.draining.lock().await;
+        let mut called = self.draining.lock().await;
         let (mut rows, mut emptied) = (0, BTreeSet::new());
         for _ in 0..BATCHES_PER_DRAIN {
             let answer = self.ratelimit.drain_tallies(Request::new(DrainTalliesRequest {})).await;
@@ -55,12 +55,14 @@ impl KeysService {
             rows += self.store_batch(&batch).await?;
             let acknowledged = AckTalliesRequest { batch_id: batch.id };
             self.ratelimit.ack_tallies(Request::new(acknowledged)).await.map_err(from_status)?;
+            called.remember(&batch.rows);
             let partition = batch.rows.first().map(|row| row.partition.clone());
             if batch.rows.len() < FULL_BATCH && !emptied.insert(partition) {
                 break;
             }
         }
         metrics::counter!("tollgate_keys_usage_rows_total").increment(rows);
+        self.watch_quotas(&mut called).await;
         Ok(rows)
     }
 

@@ -1,4 +1,4 @@
-//! The keys role: workspaces, plans, consumers, roles, keys, service keys, usage, and the audit of these.
+//! The keys role: workspaces, plans, consumers, roles, keys, service keys, usage, webhooks, and the audit of these.
 //!
 //! A call comes in through [`service`], which parses nothing and decides nothing; `input` parses, `access` decides who
 //! may, the file that is named after the thing does it, and `store` keeps it.
@@ -15,13 +15,17 @@ mod consumers;
 mod drain;
 mod input;
 mod keys;
+mod leaks;
 mod levels;
 mod limits;
+mod notices;
+mod outbound;
 mod overrides;
 mod page;
 mod patch;
 mod plans;
 mod policy;
+mod quota;
 mod resolve;
 mod retention;
 mod roles;
@@ -31,6 +35,7 @@ mod service_keys;
 mod store;
 mod tend;
 mod usage;
+mod webhooks;
 mod wire;
 mod workspaces;
 

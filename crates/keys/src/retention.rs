@@ -1,5 +1,6 @@
 //! What grows with time is kept for a time.
 
+use chrono::TimeDelta;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_kernel::{Fault, Timestamp};
@@ -33,6 +34,10 @@ impl KeysService {
             Aged::Usage => now - days(self.config.usage_retention_days),
             Aged::UsageBatches => now - days(self.config.batch_retention_days),
             Aged::Audit => now - days(self.config.audit_retention_days),
+            // Longer than anybody tries to deliver them, whatever the setting.
+            Aged::Messages => now - days(self.config.delivery_retention_days).max(TimeDelta::days(4)),
+            // Nothing is due any more that was due before.
+            Aged::Notices => now - TimeDelta::days(1),
             // These say themselves until when they are kept.
             Aged::Idempotency => now,
         }

@@ -8,7 +8,9 @@ mod consumers;
 mod contains;
 mod keys;
 mod lives;
+mod notices;
 pub(crate) mod once;
+pub(crate) mod outbox;
 mod plans;
 mod policies;
 mod retention;
@@ -17,6 +19,7 @@ mod rows;
 pub(crate) mod schema;
 mod service_keys;
 mod usage;
+mod webhooks;
 mod workspaces;
 
 #[cfg(test)]
@@ -32,9 +35,11 @@ pub(crate) use change::{Change, Deed, Outcome, Removal};
 pub(crate) use consumers::ConsumerFilter;
 pub(crate) use keys::{Created, KeyFilter, KeyStatus};
 pub(crate) use lives::{Changed, Rotated, Rotation};
+pub(crate) use outbox::Attempted;
 pub(crate) use retention::Aged;
 pub(crate) use rows::*;
 pub(crate) use usage::{Calls, Step, UsageRow};
+pub(crate) use webhooks::DeliveryRecord;
 
 /// The role's tables.
 #[derive(Debug, Clone)]

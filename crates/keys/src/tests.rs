@@ -7,21 +7,25 @@ mod consumers;
 mod counter;
 mod drain;
 mod keys;
+mod leaks;
 mod lives;
 mod overrides;
 mod plans;
 mod policy;
+mod quota;
+mod receiver;
 mod resolve;
 mod roles;
 mod service_keys;
 mod usage;
+mod webhooks;
 mod workspaces;
 
 use std::sync::Arc;
 
 use tollgate_changes::Feed;
 use tollgate_db::{Db, Settings};
-use tollgate_kernel::{Clock, Code, Entropy, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
+use tollgate_kernel::{Clock, Code, Entropy, Fault, MasterKey, OsEntropy, ServiceKeyId, SessionId, UserId};
 use tollgate_proto::{
     fault::from_status,
     kernel::{Caller, caller},
@@ -84,8 +88,21 @@ impl Desk {
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
         let feed = feed(&db, &changes, &clock);
-        let service = KeysService::new(config, db, counter.clone(), feed, clock.clone(), entropy);
+        let service =
+            KeysService::new(config, Some(&master()), db, counter.clone(), feed, clock.clone(), entropy);
         Self { service, clock, counter, changes }
+    }
+
+    /// Another process of the role, over the same tables.
+    async fn replica(&self, database: &TestDatabase) -> (Arc<KeysService>, Changes) {
+        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        let changes = Changes::new();
+        let feed = feed(&db, &changes, &self.clock);
+        let (config, counter) = (self.service.config.clone(), self.counter.clone());
+        let clock = self.clock.clone();
+        let service =
+            KeysService::new(config, Some(&master()), db, counter, feed, clock, Arc::new(OsEntropy));
+        (service, changes)
     }
 
     /// A user who was never here before.
@@ -149,6 +166,10 @@ impl Desk {
             wire::RevokeKeyRequest { caller: Some(caller.clone()), key_id: key_id.into(), no_wait: false };
         call!(self, revoke_key, message).map(|wire::RevokeKeyResponse { .. }| ())
     }
+}
+
+fn master() -> MasterKey {
+    MasterKey::parse(&"07".repeat(32).into()).expect("a key")
 }
 
 fn user(id: UserId, operator: bool) -> Caller {

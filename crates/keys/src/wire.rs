@@ -110,7 +110,7 @@ pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
         plan_id: PlanId::from(key.plan_id).to_string(),
         not_before: instant(key.not_before),
         consumer: consumer.map(consumer_grant).transpose()?,
-        workspace_limits: on_the_wire(limits_from_json(&workspace.limits)?),
+        workspace_limits: shared_limits(&workspace)?,
         secret: Some(wire::SecretGrant {
             secret_id: SecretId::from(secret.id).to_string(),
             retires_at: instant(secret.retired_at),
@@ -140,15 +140,28 @@ fn scopes_in_force(
     scopes
 }
 
-fn consumer_grant((consumer, plan): (ConsumerRow, Option<PlanRow>)) -> Result<wire::ConsumerGrant, Fault> {
-    let of_plan = plan.as_ref().map(|plan| limits_from_json(&plan.limits)).transpose()?;
-    let limits = in_force(of_plan.unwrap_or_default(), limits_from_json(&consumer.limits)?);
+fn consumer_grant(found: (ConsumerRow, Option<PlanRow>)) -> Result<wire::ConsumerGrant, Fault> {
+    let limits = consumer_limits(&found)?;
+    let (consumer, plan) = found;
     Ok(wire::ConsumerGrant {
         consumer_id: ConsumerId::from(consumer.id).to_string(),
         enabled: consumer.enabled,
-        limits: on_the_wire(limits),
+        limits,
         plan_id: plan.map(|plan| PlanId::from(plan.id).to_string()).unwrap_or_default(),
     })
+}
+
+/// The limits that all keys of a consumer share.
+pub(crate) fn consumer_limits(
+    (consumer, plan): &(ConsumerRow, Option<PlanRow>),
+) -> Result<Vec<ratelimit::Limit>, Fault> {
+    let of_plan = plan.as_ref().map(|plan| limits_from_json(&plan.limits)).transpose()?;
+    Ok(on_the_wire(in_force(of_plan.unwrap_or_default(), limits_from_json(&consumer.limits)?)))
+}
+
+/// The limits that all keys of a workspace share.
+pub(crate) fn shared_limits(workspace: &WorkspaceRow) -> Result<Vec<ratelimit::Limit>, Fault> {
+    Ok(on_the_wire(limits_from_json(&workspace.limits)?))
 }
 
 fn on_the_wire(limits: Vec<Limit>) -> Vec<ratelimit::Limit> {
@@ -170,7 +183,7 @@ pub(crate) fn service_key(row: ServiceKeyRow) -> wire::ServiceKey {
     }
 }
 
-fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> {
+pub(crate) fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> {
     Ok(on_the_wire(in_force(limits_from_json(&plan.limits)?, limits_from_json(&key.limits)?)))
 }
 

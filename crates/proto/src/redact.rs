@@ -31,6 +31,8 @@ redacted! {
     keys::CreateKeyRequest { caller, workspace_id, environment, plan_id }
     keys::CreateKeyResponse { key }
     keys::CreateServiceKeyResponse { service_key }
+    keys::CreateWebhookResponse { webhook }
+    keys::ReportLeaksRequest { key_identifier }
     keys::ResolveKeyRequest { public_id }
     keys::ResolveServiceKeyRequest { public_id }
     // Headers of a client's request: its credential is among them.
@@ -38,6 +40,7 @@ redacted! {
     core::HeaderValue { key }
     keys::RotateKeyRequest { caller, key_id, grace_seconds, no_wait }
     keys::RotateKeyResponse { key_id, start, secret_id, previous }
+    keys::RotateWebhookSecretResponse { webhook }
 }
 
 #[cfg(test)]

@@ -262,10 +262,12 @@ impl<'a> Wiring<'a> {
             return Ok((self.elsewhere(Role::Keys).keys(), None));
         }
         let stage = self.stage("keys");
-        let db = Storage::open(self.config)?.ready(Role::Keys, self.roles).await?;
+        let storage = Storage::open(self.config)?;
+        let db = storage.ready(Role::Keys, self.roles).await?;
         let feed = self.feed(&stage, Role::Keys, &db);
         let service = KeysService::new(
             self.config.keys.clone(),
+            storage.master_key_if_any(&*self.entropy)?.as_ref(),
             db,
             ratelimit.clone(),
             feed.clone(),

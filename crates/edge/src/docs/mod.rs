@@ -37,6 +37,8 @@ use crate::{
         (name = "roles", description = "Named sets of scopes, for keys to have."),
         (name = "keys", description = "API keys and how they are used."),
         (name = "service-keys", description = "Management credentials for machines."),
+        (name = "webhooks", description = "Endpoints that are told what happens to keys."),
+        (name = "secret-scanning", description = "Keys that others have found in public."),
         (name = "verify", description = "The turnstile, for services that hold somebody's key in their hands."),
         (name = "protected", description = "Routes behind the turnstile: counted and limited by the credential that calls."),
         (name = "discovery", description = "What describes this API and its tokens."),

@@ -32,6 +32,8 @@ fn is_public(operation: &Value) -> bool {
 
 pub(super) fn with_id(path: &str) -> String {
     let path = path.replace("{secret_id}", "sec_00000000000000000000000001").replace("{name}", "minute");
+    let path = path.replace("{delivery_id}", "dlv_00000000000000000000000001");
+    let path = path.replace("/webhooks/{id}", "/webhooks/whk_00000000000000000000000001");
     path.replace("{id}", "key_00000000000000000000000001")
 }
 
@@ -87,9 +89,19 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/roles/{id}
     PATCH /v1/roles/{id}
     DELETE /v1/roles/{id}
+    POST /v1/secret-scanning/github
     GET /v1/service-keys
     POST /v1/service-keys
     DELETE /v1/service-keys/{id}
+    GET /v1/webhooks
+    POST /v1/webhooks
+    GET /v1/webhooks/{id}
+    PATCH /v1/webhooks/{id}
+    DELETE /v1/webhooks/{id}
+    GET /v1/webhooks/{id}/deliveries
+    POST /v1/webhooks/{id}/deliveries/{delivery_id}/replay
+    POST /v1/webhooks/{id}/rotate-secret
+    POST /v1/webhooks/{id}/test
     GET /v1/whoami
     GET /v1/whoami/key
     GET /v1/whoami/user

@@ -118,9 +118,19 @@ async fn every_route_has_a_class() {
     GET /v1/roles/{id}: ip-management
     PATCH /v1/roles/{id}: ip-management
     DELETE /v1/roles/{id}: ip-management
+    POST /v1/secret-scanning/github: ip-public
     GET /v1/service-keys: ip-management
     POST /v1/service-keys: ip-management
     DELETE /v1/service-keys/{id}: ip-management
+    GET /v1/webhooks: ip-management
+    POST /v1/webhooks: ip-management
+    GET /v1/webhooks/{id}: ip-management
+    PATCH /v1/webhooks/{id}: ip-management
+    DELETE /v1/webhooks/{id}: ip-management
+    GET /v1/webhooks/{id}/deliveries: ip-management
+    POST /v1/webhooks/{id}/deliveries/{delivery_id}/replay: ip-management
+    POST /v1/webhooks/{id}/rotate-secret: ip-management
+    POST /v1/webhooks/{id}/test: ip-management
     GET /v1/whoami: ip-protected
     GET /v1/whoami/key: ip-protected
     GET /v1/whoami/user: ip-protected

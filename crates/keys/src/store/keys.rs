@@ -29,6 +29,9 @@ pub(crate) enum Created {
     Mismatch,
 }
 
+/// A key; its consumer, with its plan; its workspace.
+pub(crate) type KeyLevels = (KeyRecord, Option<(ConsumerRow, Option<PlanRow>)>, WorkspaceRow);
+
 /// What a list of keys is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyFilter {
@@ -176,6 +179,19 @@ impl Store {
         };
         let roles = self.roles_named(key.workspace_id.typed(), &key.roles.0).await?;
         Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, roles }))
+    }
+
+    /// The key, and all that it has limits from.
+    pub(crate) async fn key_with_levels(&self, id: KeyId) -> Result<Option<KeyLevels>, Fault> {
+        let Some(record) = self.key_by_id(id).await? else { return Ok(None) };
+        let Some(workspace) = self.workspace_by_id(record.0.workspace_id.typed()).await? else {
+            return Ok(None);
+        };
+        let consumer = match record.0.consumer_id {
+            Some(id) => self.consumer_with_plan(id).await?,
+            None => None,
+        };
+        Ok(Some((record, consumer, workspace)))
     }
 
     async fn consumer_with_plan(&self, id: DbId) -> Result<Option<(ConsumerRow, Option<PlanRow>)>, Fault> {

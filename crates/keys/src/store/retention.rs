@@ -9,7 +9,7 @@ use tollgate_kernel::{Fault, Timestamp};
 
 use super::{
     Store,
-    schema::{audit_events, idempotency, usage, usage_batches},
+    schema::{audit_events, idempotency, notices, usage, usage_batches, webhook_messages},
 };
 
 // Diesel wants another name for a table in a subquery of itself.
@@ -17,6 +17,7 @@ diesel::alias! {
     const old_batches: Alias<OldBatches> = usage_batches as old_batches;
     const old_events: Alias<OldEvents> = audit_events as old_events;
     const old_retries: Alias<OldRetries> = idempotency as old_retries;
+    const old_messages: Alias<OldMessages> = webhook_messages as old_messages;
 }
 
 /// Rows per statement.
@@ -29,10 +30,14 @@ pub(crate) enum Aged {
     UsageBatches,
     Audit,
     Idempotency,
+    /// With their deliveries.
+    Messages,
+    Notices,
 }
 
 impl Aged {
-    pub(crate) const ALL: [Self; 4] = [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency, Self::Messages, Self::Notices];
 
     /// The table's name.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -41,6 +46,8 @@ impl Aged {
             Self::UsageBatches => "usage_batches",
             Self::Audit => "audit_events",
             Self::Idempotency => "idempotency",
+            Self::Messages => "webhook_messages",
+            Self::Notices => "notices",
         }
     }
 }
@@ -66,8 +73,29 @@ impl Store {
                 let old = old.filter(old_retries.field(idempotency::expires_at).lt(before)).limit(PIECE);
                 diesel::delete(idempotency::table.filter(idempotency::id.eq_any(old))).execute(c).await
             }),
+            Aged::Messages => write_db!(self.db, |c| {
+                let old = old_messages.select(old_messages.field(webhook_messages::id));
+                let old =
+                    old.filter(old_messages.field(webhook_messages::created_at).lt(before)).limit(PIECE);
+                diesel::delete(webhook_messages::table.filter(webhook_messages::id.eq_any(old)))
+                    .execute(c)
+                    .await
+            }),
+            Aged::Notices => return self.forget_notices(before).await,
         };
         Ok(deleted?)
+    }
+
+    /// A piece of notices is those of the instant that is longest past.
+    async fn forget_notices(&self, before: DbTime) -> Result<usize, Fault> {
+        Ok(write_db!(self.db, |c| {
+            let oldest = notices::table.select(diesel::dsl::min(notices::due_at));
+            let oldest: Option<DbTime> = oldest.filter(notices::due_at.lt(before)).first(c).await?;
+            match oldest {
+                Some(at) => diesel::delete(notices::table.filter(notices::due_at.eq(at))).execute(c).await,
+                None => Ok(0),
+            }
+        })?)
     }
 
     /// A piece of usage is its oldest minute.

@@ -3,11 +3,12 @@
 use diesel::{AsChangeset, Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
 use serde::Deserialize;
 use tollgate_db::{DbId, DbJson, DbList, DbTime};
-use tollgate_kernel::{Fault, Timestamp};
+use tollgate_kernel::{DeliveryId, Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
 use super::schema::{
-    audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
+    audit_events, consumers, idempotency, keys, members, notices, plans, roles, secrets, service_keys,
+    webhook_deliveries, webhook_messages, webhooks, workspaces,
 };
 use crate::limits::Limit;
 
@@ -219,6 +220,81 @@ pub(crate) struct IdempotencyRow {
     pub(crate) key_id: DbId,
     pub(crate) expires_at: DbTime,
     pub(crate) secret_id: Option<DbId>,
+}
+
+/// An endpoint that is told of events.
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhooks, check_for_backend(Pg, Sqlite))]
+pub(crate) struct WebhookRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) url: String,
+    pub(crate) description: String,
+    pub(crate) events: DbList,
+    pub(crate) enabled: bool,
+    /// Sealed.
+    pub(crate) secret: Vec<u8>,
+    /// Sealed.
+    pub(crate) previous_secret: Option<Vec<u8>>,
+    pub(crate) previous_until: Option<DbTime>,
+    pub(crate) failing_since: Option<DbTime>,
+    pub(crate) disabled_for: String,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DbTime,
+}
+
+/// An event, as it is sent.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhook_messages, check_for_backend(Pg, Sqlite))]
+pub(crate) struct MessageRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) event: String,
+    pub(crate) body: String,
+    pub(crate) created_at: DbTime,
+}
+
+/// The telling of one endpoint of one event.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhook_deliveries, check_for_backend(Pg, Sqlite))]
+pub(crate) struct DeliveryRow {
+    pub(crate) id: DbId,
+    pub(crate) webhook_id: DbId,
+    pub(crate) message_id: DbId,
+    pub(crate) status: String,
+    pub(crate) attempts: i64,
+    pub(crate) due_at: DbTime,
+    pub(crate) status_code: Option<i64>,
+    pub(crate) error: String,
+    pub(crate) created_at: DbTime,
+    pub(crate) finished_at: Option<DbTime>,
+}
+
+/// Something that was announced once.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = notices)]
+pub(crate) struct NoticeRow {
+    pub(crate) subject_id: DbId,
+    pub(crate) kind: String,
+    pub(crate) due_at: DbTime,
+}
+
+impl DeliveryRow {
+    /// A new one, due at once.
+    pub(crate) fn new(id: DeliveryId, webhook_id: DbId, message_id: DbId, at: DbTime) -> Self {
+        Self {
+            id: id.into(),
+            webhook_id,
+            message_id,
+            status: "pending".to_owned(),
+            attempts: 0,
+            due_at: at,
+            status_code: None,
+            error: String::new(),
+            created_at: at,
+            finished_at: None,
+        }
+    }
 }
 
 impl ConsumerChanges {

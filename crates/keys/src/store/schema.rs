@@ -204,6 +204,69 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{Binary, Bool, Nullable, Text};
+    use tollgate_db::sql_types::{Id, List, Time as Instant};
+
+    webhooks (id) {
+        id -> Id,
+        workspace_id -> Id,
+        url -> Text,
+        description -> Text,
+        events -> List,
+        enabled -> Bool,
+        secret -> Binary,
+        previous_secret -> Nullable<Binary>,
+        previous_until -> Nullable<Instant>,
+        failing_since -> Nullable<Instant>,
+        disabled_for -> Text,
+        created_by -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    webhook_messages (id) {
+        id -> Id,
+        workspace_id -> Id,
+        event -> Text,
+        body -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    webhook_deliveries (id) {
+        id -> Id,
+        webhook_id -> Id,
+        message_id -> Id,
+        status -> Text,
+        attempts -> BigInt,
+        due_at -> Instant,
+        status_code -> Nullable<BigInt>,
+        error -> Text,
+        created_at -> Instant,
+        finished_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    notices (subject_id, kind, due_at) {
+        subject_id -> Id,
+        kind -> Text,
+        due_at -> Instant,
+    }
+}
+
 diesel::joinable!(members -> workspaces (workspace_id));
 diesel::joinable!(keys -> workspaces (workspace_id));
 diesel::joinable!(keys -> plans (plan_id));
@@ -211,7 +274,10 @@ diesel::joinable!(keys -> consumers (consumer_id));
 diesel::joinable!(consumers -> plans (plan_id));
 diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
+diesel::joinable!(webhook_deliveries -> webhook_messages (message_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     workspaces, members, plans, consumers, keys, secrets, last_used
 );
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
+diesel::allow_tables_to_appear_in_same_query!(keys, webhooks, notices);

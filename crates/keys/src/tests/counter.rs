@@ -1,7 +1,7 @@
 //! A ratelimit role that hands out the batches it was given, keeps overrides, and fails as it is told.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -11,9 +11,10 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, DeleteOverrideRequest, DeleteOverrideResponse,
-        DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, Override,
-        PutOverrideRequest, PutOverrideResponse, TallyBatch, TallyRow,
+        AckTalliesRequest, AckTalliesResponse, CheckRequest, CheckResponse, DeleteOverrideRequest,
+        DeleteOverrideResponse, DrainTalliesRequest, DrainTalliesResponse, Limit, LimitState,
+        ListOverridesRequest, ListOverridesResponse, Override, PutOverrideRequest, PutOverrideResponse,
+        TallyBatch, TallyRow,
     },
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -34,6 +35,10 @@ pub(crate) struct Counter {
     /// With their partitions.
     overrides: Mutex<Vec<(String, Override)>>,
     pub(crate) acknowledged: Notify,
+    /// How much each limit has left, by name; all of it if it is not here.
+    left: Mutex<BTreeMap<String, u64>>,
+    /// What was asked about limits.
+    pub(crate) checked: Mutex<Vec<CheckRequest>>,
 }
 
 impl Counter {
@@ -49,6 +54,11 @@ impl Counter {
         self.mishaps.lock().expect("whole").push_back(mishap);
     }
 
+    /// From now on the limit has this much left.
+    pub(crate) fn leave(&self, limit: &str, remaining: u64) {
+        self.left.lock().expect("whole").insert(limit.into(), remaining);
+    }
+
     pub(crate) fn left(&self) -> usize {
         self.batches.lock().expect("whole").len()
     }
@@ -56,6 +66,22 @@ impl Counter {
 
 #[async_trait]
 impl RateLimit for Counter {
+    /// All periods end at the end of an hour from now.
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let request = request.into_inner();
+        let left = self.left.lock().expect("whole");
+        let state = |limit: &Limit| LimitState {
+            name: limit.name.clone(),
+            limit: limit.limit,
+            remaining: left.get(&limit.name).copied().unwrap_or(limit.limit),
+            reset_us: 3_600_000_000,
+            ..LimitState::default()
+        };
+        let limits = request.charges.iter().filter_map(|it| it.limit.as_ref()).map(state).collect();
+        self.checked.lock().expect("whole").push(request);
+        Ok(Response::new(CheckResponse { allowed: true, limits, ..CheckResponse::default() }))
+    }
+
     async fn drain_tallies(
         &self,
         _: Request<DrainTalliesRequest>,

@@ -72,8 +72,10 @@ mod revocation {
     mod world;
 }
 mod roles;
+mod secret_scanning;
 mod service_keys;
 mod shape;
+mod webhooks;
 mod well_known;
 mod whoami;
 mod workspaces;

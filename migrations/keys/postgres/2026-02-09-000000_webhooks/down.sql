@@ -1,0 +1,5 @@
+DROP INDEX keys_by_expiry;
+DROP TABLE notices;
+DROP TABLE webhook_deliveries;
+DROP TABLE webhook_messages;
+DROP TABLE webhooks;
