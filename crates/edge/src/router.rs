@@ -24,9 +24,9 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, secret_scanning, service_keys, usage, verify, webhook_deliveries, webhooks, whoami,
-        workspaces,
+        auth, consumers, docs, gate, health, jwks, key_changes, key_rotation, key_secrets, keys, me,
+        overrides, plans, policy, roles, secret_scanning, service_keys, usage, verify, webhook_deliveries,
+        webhooks, whoami, workspaces,
     },
 };
 
@@ -67,6 +67,11 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
         .routes(routes!(key_secrets::rotate_key))
+        .routes(routes!(
+            key_rotation::get_key_rotation,
+            key_rotation::plan_key_rotation,
+            key_rotation::delete_key_rotation
+        ))
         .routes(routes!(key_secrets::list_key_secrets))
         .routes(routes!(key_secrets::revoke_key_secret))
         .routes(routes!(overrides::list_key_overrides, overrides::override_key_limit))

@@ -30,6 +30,7 @@ mod resolve;
 mod retention;
 mod roles;
 mod rotate;
+mod rotations;
 pub mod service;
 mod service_keys;
 mod store;

@@ -36,8 +36,8 @@ impl KeysService {
             Aged::Audit => now - days(self.config.audit_retention_days),
             // Longer than anybody tries to deliver them, whatever the setting.
             Aged::Messages => now - days(self.config.delivery_retention_days).max(TimeDelta::days(4)),
-            // Nothing is due any more that was due before.
-            Aged::Notices => now - TimeDelta::days(1),
+            // What was due before is not announced any more.
+            Aged::Notices => now - TimeDelta::days(31),
             // These say themselves until when they are kept.
             Aged::Idempotency => now,
         }

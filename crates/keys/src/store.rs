@@ -15,6 +15,7 @@ mod plans;
 mod policies;
 mod retention;
 mod roles;
+mod rotations;
 mod rows;
 pub(crate) mod schema;
 mod service_keys;

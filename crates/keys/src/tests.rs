@@ -16,6 +16,7 @@ mod quota;
 mod receiver;
 mod resolve;
 mod roles;
+mod rotations;
 mod service_keys;
 mod usage;
 mod webhooks;

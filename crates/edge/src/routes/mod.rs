@@ -10,6 +10,7 @@ pub(crate) mod gate;
 pub(crate) mod health;
 pub(crate) mod jwks;
 pub(crate) mod key_changes;
+pub(crate) mod key_rotation;
 pub(crate) mod key_secrets;
 pub(crate) mod keys;
 mod limit;

@@ -32,9 +32,9 @@ pub(crate) struct NewWebhook {
     /// Where events are posted to: https, on the public internet, without user and fragment.
     #[schema(max_length = 2048, example = "https://hooks.example.com/tollgate")]
     url: String,
-    /// What it is told of: `key.created`, `key.rotated`, `key.revoked`, `key.leaked`, `key.expiring`, `quota.reached`,
-    /// `webhook.disabled`.
-    #[schema(min_items = 1, max_items = 7, example = json!(["key.revoked", "key.leaked"]))]
+    /// What it is told of: `key.created`, `key.rotated`, `key.revoked`, `key.leaked`, `key.expiring`, `key.rotation_due`,
+    /// `key.retired`, `quota.reached`, `webhook.disabled`.
+    #[schema(min_items = 1, max_items = 9, example = json!(["key.revoked", "key.leaked"]))]
     events: Vec<String>,
     /// For people.
     #[schema(max_length = 1000, nullable = false, example = "The on-call channel")]
@@ -57,7 +57,7 @@ pub(crate) struct WebhookPatch {
     url: Patch<String>,
     /// What it is told of: all of it anew.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 7, example = json!(["key.leaked"]))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 9, example = json!(["key.leaked"]))]
     events: Patch<Vec<String>>,
     /// For people.
     #[serde(default)]

@@ -75,6 +75,9 @@ fn the_routes_are_those_of_the_design() {
     POST /v1/keys/{id}/overrides
     DELETE /v1/keys/{id}/overrides/{name}
     POST /v1/keys/{id}/rotate
+    GET /v1/keys/{id}/rotation
+    PUT /v1/keys/{id}/rotation
+    DELETE /v1/keys/{id}/rotation
     GET /v1/keys/{id}/secrets
     DELETE /v1/keys/{id}/secrets/{secret_id}
     GET /v1/keys/{id}/usage

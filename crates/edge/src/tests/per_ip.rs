@@ -104,6 +104,9 @@ async fn every_route_has_a_class() {
     POST /v1/keys/{id}/overrides: ip-management
     DELETE /v1/keys/{id}/overrides/{name}: ip-management
     POST /v1/keys/{id}/rotate: ip-management
+    GET /v1/keys/{id}/rotation: ip-management
+    PUT /v1/keys/{id}/rotation: ip-management
+    DELETE /v1/keys/{id}/rotation: ip-management
     GET /v1/keys/{id}/secrets: ip-management
     DELETE /v1/keys/{id}/secrets/{secret_id}: ip-management
     GET /v1/keys/{id}/usage: ip-management

@@ -7,8 +7,8 @@ use tollgate_kernel::{DeliveryId, Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
 use super::schema::{
-    audit_events, consumers, idempotency, keys, members, notices, plans, roles, secrets, service_keys,
-    webhook_deliveries, webhook_messages, webhooks, workspaces,
+    audit_events, consumers, idempotency, key_rotations, keys, members, notices, plans, roles, secrets,
+    service_keys, webhook_deliveries, webhook_messages, webhooks, workspaces,
 };
 use crate::limits::Limit;
 
@@ -268,6 +268,17 @@ pub(crate) struct DeliveryRow {
     pub(crate) error: String,
     pub(crate) created_at: DbTime,
     pub(crate) finished_at: Option<DbTime>,
+}
+
+/// When a key is to be rotated.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = key_rotations, check_for_backend(Pg, Sqlite))]
+pub(crate) struct RotationRow {
+    pub(crate) key_id: DbId,
+    pub(crate) every_days: i64,
+    pub(crate) deadline_days: Option<i64>,
+    pub(crate) due_at: DbTime,
+    pub(crate) retires_at: Option<DbTime>,
 }
 
 /// Something that was announced once.

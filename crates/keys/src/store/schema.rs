@@ -267,6 +267,19 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    key_rotations (key_id) {
+        key_id -> Id,
+        every_days -> BigInt,
+        deadline_days -> Nullable<BigInt>,
+        due_at -> Instant,
+        retires_at -> Nullable<Instant>,
+    }
+}
+
 diesel::joinable!(members -> workspaces (workspace_id));
 diesel::joinable!(keys -> workspaces (workspace_id));
 diesel::joinable!(keys -> plans (plan_id));
@@ -274,10 +287,11 @@ diesel::joinable!(keys -> consumers (consumer_id));
 diesel::joinable!(consumers -> plans (plan_id));
 diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
+diesel::joinable!(key_rotations -> keys (key_id));
 diesel::joinable!(webhook_deliveries -> webhook_messages (message_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     workspaces, members, plans, consumers, keys, secrets, last_used
 );
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
-diesel::allow_tables_to_appear_in_same_query!(keys, webhooks, notices);
+diesel::allow_tables_to_appear_in_same_query!(keys, key_rotations, webhooks, notices);

@@ -6,16 +6,18 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{
-    receiver::{NEVER, Receiver},
+    receiver::{Arrived, NEVER, Receiver},
     *,
 };
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 9] = [
     "key.created",
     "key.rotated",
     "key.revoked",
     "key.leaked",
     "key.expiring",
+    "key.rotation_due",
+    "key.retired",
     "quota.reached",
     "webhook.disabled",
 ];
@@ -95,7 +97,7 @@ on_every_database! {
         assert_eq!(desk.tell().await, 3);
         assert_eq!(desk.tell().await, 0, "once");
         let arrived = receiver.all();
-        let told: BTreeSet<_> = arrived.iter().map(|it| it.event()).collect();
+        let told: BTreeSet<_> = arrived.iter().map(Arrived::event).collect();
         assert_eq!(told, BTreeSet::from(["key.created", "key.revoked", "key.rotated"].map(str::to_owned)));
         for it in &arrived {
             assert_eq!(it.header("content-type"), "application/json");
@@ -430,7 +432,7 @@ on_every_database! {
         assert_eq!(pointers(&fault), ["/events"]);
         let fault = strict.webhook(&owner, url, &["key.created", "webhook.test", "*"]).await.expect_err("refused");
         assert_eq!(pointers(&fault), ["/events/1", "/events/2"]);
-        let fault = strict.webhook(&owner, url, &["key.created"; 8]).await.expect_err("refused");
+        let fault = strict.webhook(&owner, url, &["key.created"; 10]).await.expect_err("refused");
         assert_eq!(pointers(&fault), ["/events"]);
         for _ in 0..20 {
             strict.webhook(&owner, url, &["key.created", "key.created"]).await.expect("made");

@@ -41,6 +41,10 @@ events! {
     KeyLeaked = "key.leaked";
     /// 30 days, 7 days and a day before.
     KeyExpiring = "key.expiring";
+    /// A planned rotation: 7 days and a day before, and when it is due.
+    KeyRotationDue = "key.rotation_due";
+    /// It was not rotated by its deadline, and none of its secrets passes any more.
+    KeyRetired = "key.retired";
     /// Of a calendar limit: 80 % and all of it.
     QuotaReached = "quota.reached";
     /// An endpoint was disabled because nothing reached it.
@@ -65,6 +69,8 @@ impl Event {
             "key.leaked" => &[Self::KeyLeaked, Self::KeyRevoked],
             "service_key.leaked" => &[Self::KeyLeaked],
             "key.expiring" => &[Self::KeyExpiring],
+            "key.rotation.announce" => &[Self::KeyRotationDue],
+            "key.retire" => &[Self::KeyRetired],
             "quota.reached" => &[Self::QuotaReached],
             "webhook.disable" => &[Self::WebhookDisabled],
             _ => &[],

@@ -30,6 +30,7 @@ fn body(path: &str) -> Value {
     match path {
         "/v1/service-keys" => json!({ "name": "a", "permissions": ["keys.verify"] }),
         "/v1/keys" | "/v1/consumers" | "/v1/plans" | "/v1/roles" => json!({ "name": "a" }),
+        "/v1/keys/{id}/rotation" => json!({ "every_days": 30 }),
         "/v1/keys/{id}/overrides" => {
             json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
         }

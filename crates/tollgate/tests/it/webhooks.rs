@@ -10,7 +10,7 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -205,6 +205,44 @@ async fn ends_and_quotas_are_announced() {
     key.whoami().await.json(200);
     app.drain_usage().await;
     assert_eq!(receiver.next().await.json()["data"]["quota"]["percent"], 100);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_rotation_is_planned_announced_and_in_earnest() {
+    let app = TestApp::with(&SETTINGS).await;
+    let (user, mut receiver) = (app.user().await, Receiver::new().await);
+    receiver.hook(&user, &["key.rotation_due", "key.retired"]).await;
+    let key = user.key().create().await;
+    let path = format!("{}/rotation", key.path());
+    user.get(&path).await.problem(404, "NOT_FOUND");
+    let put = |body: Value| app.call(Method::PUT, &path).bearer(&user.tokens.access).json(&body);
+    put(json!({ "every_days": 0 })).await.violates(422, &["/every_days"]);
+    let planned = put(json!({ "every_days": 5, "deadline_days": 1 })).await.json(200);
+    let expected = json!({
+        "every_days": 5, "deadline_days": 1, "due": false,
+        "due_at": "2026-01-06T00:00:00Z", "retires_at": "2026-01-07T00:00:00Z",
+    });
+    assert_eq!(planned, expected);
+    assert_eq!(user.get(&path).await.json(200), expected);
+    app.advance(86_400 * 9 / 2);
+    let told = receiver.next().await.json();
+    assert_eq!((&told["type"], &told["data"]["days"]), (&json!("key.rotation_due"), &json!(1)));
+    assert_eq!(told["data"]["key"]["id"], json!(key.id));
+    app.advance(86_400 * 2);
+    let mut told =
+        [receiver.next().await.json()["type"].clone(), receiver.next().await.json()["type"].clone()];
+    told.sort_by_key(Value::to_string);
+    assert_eq!(told, [json!("key.retired"), json!("key.rotation_due")]);
+    let user = user.again().await;
+    assert_eq!(user.verify(&key.key).await["code"], "EXPIRED");
+    let rotated = user.post(&format!("{}/rotate", key.path()), &json!({})).await.changed();
+    let fresh = rotated["key"].as_str().unwrap();
+    app.secret("a rotated key", fresh);
+    assert_eq!(user.verify(fresh).await["code"], "VALID");
+    assert_eq!(user.get(&path).await.json(200)["due"], false);
+    assert_eq!(user.delete(&path).await.status, 204);
+    user.get(&path).await.problem(404, "NOT_FOUND");
     app.finish().await;
 }
 

@@ -1,3 +1,4 @@
+DROP TABLE key_rotations;
 DROP INDEX keys_by_expiry;
 DROP TABLE notices;
 DROP TABLE webhook_deliveries;

@@ -68,3 +68,16 @@ CREATE INDEX notices_by_age ON notices (due_at);
 
 -- The keys that expire next.
 CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE revoked_at IS NULL;
+
+-- Keys that are to be rotated from time to time.
+CREATE TABLE key_rotations (
+    key_id        UUID PRIMARY KEY REFERENCES keys (id) ON DELETE CASCADE,
+    every_days    BIGINT NOT NULL,
+    deadline_days BIGINT,
+    -- That many days after its newest secret was made.
+    due_at        TIMESTAMPTZ NOT NULL,
+    -- When its secrets retire if it is not rotated; absent: they do not, or they have.
+    retires_at    TIMESTAMPTZ
+);
+CREATE INDEX key_rotations_by_due ON key_rotations (due_at);
+CREATE INDEX key_rotations_by_end ON key_rotations (retires_at) WHERE retires_at IS NOT NULL;
