@@ -32,13 +32,20 @@ const SECRETS: &[&str] = &[
     "tollgate.identity.v1.RefreshRequest",
     "tollgate.identity.v1.SignupRequest",
     "tollgate.identity.v1.TokenSet",
+    "tollgate.keys.v1.AcceptInvitationRequest",
+    "tollgate.keys.v1.CreateInvitationResponse",
     "tollgate.keys.v1.CreateKeyRequest",
     "tollgate.keys.v1.CreateKeyResponse",
     "tollgate.keys.v1.CreateServiceKeyResponse",
+    "tollgate.keys.v1.ImportedSecret",
+    "tollgate.keys.v1.ResolveImportedKeyRequest",
+    "tollgate.keys.v1.CreateWebhookResponse",
+    "tollgate.keys.v1.ReportLeaksRequest",
     "tollgate.keys.v1.ResolveKeyRequest",
     "tollgate.keys.v1.ResolveServiceKeyRequest",
     "tollgate.keys.v1.RotateKeyRequest",
     "tollgate.keys.v1.RotateKeyResponse",
+    "tollgate.keys.v1.RotateWebhookSecretResponse",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]

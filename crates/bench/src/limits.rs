@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::Instant};
 use tollgate_kernel::ExposeSecret;
+use tollgate_ratelimit::Config;
 use tollgate_testkit::{TestRedis, env};
 
 use crate::{
@@ -32,6 +33,8 @@ struct Target {
     name: &'static str,
     limits: usize,
     door: Door,
+    /// About how many subjects they ask.
+    subjects: usize,
     /// How many ask at once: one per core where nothing waits, else as many as there are connections.
     callers: usize,
     /// The process whose time counts.
@@ -81,7 +84,7 @@ pub(crate) async fn run(tollgate: &Path, log: &str, measure: Measure) -> Result<
         for target in &mut targets {
             // The first round fills what is to be filled, and does not count.
             let length = if round == 0 { length / 4 } else { length };
-            let sample = target.sample(&mut direct, measure, length).await?;
+            let sample = target.sample(&mut direct, length).await?;
             if round > 0 {
                 target.rounds.push(sample);
             }
@@ -105,30 +108,45 @@ async fn targets(
     let many = connections(measure);
     let mut targets = Vec::new();
     for limits in LIMITS {
-        let mut add = |name, door, callers, process, redis| {
-            targets.push(Target { name, limits, door, callers, process, redis, rounds: Vec::new() });
+        let mut add = |name, subjects, door, callers, process, redis| {
+            targets.push(Target {
+                name,
+                limits,
+                subjects,
+                door,
+                callers,
+                process,
+                redis,
+                rounds: Vec::new(),
+            });
         };
+        let keys = measure.keys as usize;
         let counters = Door::Counters {
             connection: direct.clone(),
             prefix: format!("{}plain:{limits}:", redis.prefix()),
         };
-        add("limitador, in process", Door::limitador(limits)?, cores, here, false);
-        add("Tollgate, in process", Door::memory()?, cores, here, false);
-        add("Tollgate, over gRPC and Redis", Door::grpc(alone.address, many).await?, many, alone.id, true);
-        add("INCR + EXPIRE", counters, many, here, true);
-        add("Tollgate, over Redis", Door::redis(redis)?, many, here, true);
+        add("limitador, in process", keys, Door::limitador(limits)?, cores, here, false);
+        add("Tollgate, in process", keys, Door::memory()?, cores, here, false);
+        add(
+            "Tollgate, over gRPC and Redis",
+            keys,
+            Door::grpc(alone.address, many).await?,
+            many,
+            alone.id,
+            true,
+        );
+        add("INCR + EXPIRE", keys, counters, many, here, true);
+        add("Tollgate, over Redis", keys, Door::redis(redis, "many:", 0)?, many, here, true);
+        add("Tollgate, over Redis, one subject", 1, Door::redis(redis, "one:", 0)?, many, here, true);
+        let ahead = Door::redis(redis, "ahead:", Config::default().charge_ahead_ms)?;
+        add("the same, charged ahead", 1, ahead, many, here, true);
     }
     Ok(targets)
 }
 
 impl Target {
-    async fn sample(
-        &self,
-        redis: &mut MultiplexedConnection,
-        measure: Measure,
-        length: Duration,
-    ) -> Result<Sample, Problem> {
-        let requests = door::requests(self.limits, measure.keys as usize);
+    async fn sample(&self, redis: &mut MultiplexedConnection, length: Duration) -> Result<Sample, Problem> {
+        let requests = door::requests(self.limits, self.subjects);
         let before = (cpu::of_process(self.process)?, cpu::of_redis(redis).await?);
         let start = Instant::now();
         let mut tasks = JoinSet::new();

@@ -6,16 +6,20 @@
 //! - [`set_up`]: makes the user, the keys and the service key through the public API.
 //! - [`cache`]: the same with the coherent cache and without it.
 //! - [`revocation`], [`hammer`]: how long a revoke takes, and that nothing is accepted after it.
+//! - [`keys`]: a million keys: made, verified, listed, revoked.
 //! - [`limits`]: what a decision about limits costs by itself, beside others who make such decisions.
+//! - [`adversary`]: that whoever tries at every millisecond gets no more than a limit says, on Redis and on a Redis Cluster.
 //! - [`calls`], [`http`]: the calls that are made. [`load`]: how they are made. [`report`]: what came out.
 //!
 //! Load goes to loopback, or to the address that `against` names, and every run ends by itself.
 
+mod adversary;
 mod baseline;
 mod cache;
 mod calls;
 mod hammer;
 mod http;
+mod keys;
 mod limits;
 mod load;
 mod plan;
@@ -24,7 +28,7 @@ mod revocation;
 mod set_up;
 mod shape;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,6 +108,30 @@ enum Command {
         #[arg(long, value_name = "FILTER", default_value = "error")]
         log: String,
     },
+    /// Try at every millisecond for three windows, on Redis and on a Redis Cluster; fails if one try too many passes
+    Adversary {
+        /// Microseconds between two tries
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        step: u64,
+    },
+    /// Make very many keys, and compare verifying and listing them with a few
+    Keys {
+        /// The server's program
+        #[arg(long, value_name = "PATH", default_value = "target/release/tollgate")]
+        tollgate: PathBuf,
+        /// Which shapes; those with PostgreSQL and Redis use the servers of `TEST_DATABASE_URL` and `TEST_REDIS_URL`
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["sqlite", "postgres"])]
+        shapes: Vec<Shape>,
+        /// How many keys are very many
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+        many: u32,
+        /// What the server logs
+        #[arg(long, value_name = "FILTER", default_value = "warn")]
+        log: String,
+        /// Rounds of each measurement
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
     /// Measure a server that runs already
     Against {
         /// Its HTTP address
@@ -161,6 +189,10 @@ async fn run(command: Command) -> Result<(), Problem> {
         Command::Ratelimit { tollgate, log, measure } => limits::run(&tollgate, &log, measure).await,
         Command::Revocation { tollgate, cases, rounds, connections, log } => {
             revocation::run(&tollgate, &cases, &log, rounds, connections).await
+        }
+        Command::Adversary { step } => adversary::run(Duration::from_micros(step)).await,
+        Command::Keys { tollgate, shapes, many, log, rounds } => {
+            keys::run(&tollgate, &shapes, many, &log, rounds).await
         }
         Command::Against { http, gate, measure } => plan::against(http, gate, measure).await,
         Command::Baseline => baseline::serve().await,

@@ -144,7 +144,19 @@ impl Api {
         self.send(Request::delete(&path), &path, Bytes::new()).await
     }
 
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Problem> {
+    /// What is there.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Value, Problem> {
+        self.send(Request::get(path), path, Bytes::new()).await
+    }
+
+    /// Changes what is there.
+    pub(crate) async fn patch(&mut self, path: &str, body: &Value) -> Result<Value, Problem> {
+        let request = Request::patch(path).header(CONTENT_TYPE, "application/json");
+        self.send(request, path, Bytes::from(body.to_string())).await
+    }
+
+    /// Makes something, or asks with a body.
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Problem> {
         let request = Request::post(path).header(CONTENT_TYPE, "application/json");
         self.send(request, path, Bytes::from(body.to_string())).await
     }

@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
-use tollgate_kernel::{Entropy, ExposeSecret, OsEntropy};
+use tollgate_kernel::{Entropy, ExposeSecret, OsEntropy, SecretString};
 use tollgate_testkit::{TestDatabase, TestRedis, env};
 
 pub(crate) use self::{alone::Alone, doubled::Doubled};
@@ -45,7 +45,7 @@ pub(crate) struct Running {
     pub admin: Option<SocketAddr>,
     // In the order of dropping: first the processes, then what they used.
     _processes: Vec<Process>,
-    _stores: Option<Stores>,
+    stores: Option<Stores>,
 }
 
 struct Stores {
@@ -84,6 +84,15 @@ impl Running {
         Self::of(processes, Some(stores))
     }
 
+    /// Where the roles' tables are, as the roles are told.
+    pub(crate) fn database(&self) -> Result<SecretString, Problem> {
+        let stores = self.stores.as_ref().ok_or("the baseline has no tables")?;
+        let set = |name: &str| stores.settings.iter().find(|(it, _)| it == name).map(|(_, value)| value);
+        let folder = || set("TOLLGATE__DATA_DIR").map(|folder| format!("sqlite://{folder}"));
+        let url = set("DATABASE_URL").cloned().or_else(folder).ok_or("no database is set")?;
+        Ok(url.into())
+    }
+
     /// Starts the baseline: this very program.
     pub(crate) async fn baseline() -> Result<Self, Problem> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -95,7 +104,7 @@ impl Running {
         let last = processes.last().ok_or("nothing was started")?;
         let (http, gate) = (last.address("http")?, last.address("gate")?);
         let admin = last.addresses.get("admin").copied();
-        Ok(Self { http, gate, admin, _processes: processes, _stores: stores })
+        Ok(Self { http, gate, admin, _processes: processes, stores })
     }
 }
 

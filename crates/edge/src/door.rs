@@ -26,7 +26,7 @@ const SUBJECT: &str = "ip";
 /// What a route is to a client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Signing up, logging in and out: each request counts.
+    /// Signing up, logging in and out, and showing the token of an invitation: each request counts.
     Auth,
     /// Management: each request counts, and each failed authentication as below.
     Management,

@@ -18,7 +18,6 @@ use tollgate_proto::envoy::{
     },
     core::{HeaderValueOption, address::Address, header_value_option::HeaderAppendAction},
 };
-use tollgate_verify::Credential;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
@@ -61,8 +60,7 @@ impl ExtAuthzService {
         let source = source(&asked);
         let headers = asked.request.and_then(|it| it.http).map_or_else(|| Ok(HeaderMap::new()), headers)?;
         let ip = peer.map(|peer| self.client(peer.ip(), source, &headers));
-        let presented = Presented { credential: Credential::from_headers(&headers), ip: ClientIp(ip) };
-        let passed = self.0.gate.protect(presented, Accepts::Either).await?;
+        let passed = self.0.gate.protect(Presented::of(&headers, ClientIp(ip)), Accepts::Either).await?;
         Ok(who(&passed.subject, passed.headers)?)
     }
 

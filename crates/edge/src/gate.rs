@@ -3,25 +3,38 @@
 //! The same composition answers all doors: the protected routes, `POST /v1/keys/verify`, the forward-auth gate and the Gate
 //! service. What stands here decides and counts; how it is said is for the doors.
 
-use std::{iter, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, iter, net::IpAddr, sync::Arc};
 
-use tollgate_kernel::{Clock, Fault, WorkspaceId};
+use tollgate_kernel::{Clock, Code, Fault, Violation, WorkspaceId};
 use tollgate_proto::{
     RateLimitHandle,
     fault::from_status,
-    ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Tally},
+    ratelimit::{
+        Algorithm, Charge, CheckRequest, CheckResponse, Credit, Limit, LimitState, RefundRequest,
+        ReserveRequest, SettleRequest, Tally,
+    },
 };
 use tollgate_verify::{
-    ConsumerGrant, Demand, Environment, Grant, KeyKind, LiveToken, PresentedKey, ScopeExpression,
-    TokenRefusal, VerdictCode, Verifier,
+    ConsumerGrant, Demand, Environment, Grant, INSTANCE, LiveToken, ScopeExpression, TokenRefusal,
+    VerdictCode, Verifier,
 };
 
-use crate::{door::Door, principal::Principal};
+use crate::{
+    credits::{Lender, More},
+    door::Door,
+    principal::Principal,
+    seen,
+};
+
+/// How often one call asks for credits that others spend before it can.
+const MOST_QUESTIONS: usize = 64;
 
 /// Resolves, admits and counts.
 pub(crate) struct Gate {
     pub(crate) verifier: Verifier,
     pub(crate) ratelimit: RateLimitHandle,
+    /// Sees to it that there are credits to spend.
+    pub(crate) lender: Lender,
     pub(crate) clock: Arc<dyn Clock>,
     /// Of each user, on calls by access token.
     pub(crate) user_limit: Limit,
@@ -29,6 +42,8 @@ pub(crate) struct Gate {
     pub(crate) door: Door,
     /// Whether answers carry the older `X-RateLimit-*`, too.
     pub(crate) legacy_headers: bool,
+    /// Whether tallies say who called.
+    pub(crate) record_client: bool,
 }
 
 /// What is asked of a key.
@@ -48,6 +63,10 @@ pub(crate) struct Question {
     pub(crate) dry_run: bool,
     /// Names the call, so that a retry is not charged again. Empty: none.
     pub(crate) request_id: String,
+    /// What the client says of its program, as it is kept. Empty: not known.
+    pub(crate) user_agent: String,
+    /// What it costs is known afterwards only: for so many seconds it can be settled or refunded by its request id.
+    pub(crate) reserve: Option<u32>,
 }
 
 impl Default for Question {
@@ -61,6 +80,8 @@ impl Default for Question {
             environment: None,
             dry_run: false,
             request_id: String::new(),
+            user_agent: String::new(),
+            reserve: None,
         }
     }
 }
@@ -106,7 +127,11 @@ impl Gate {
         self.check(CheckRequest {
             partition: user.clone(),
             charges: vec![charge],
-            tally: Some(Tally { subject: user, code: VerdictCode::Valid.as_str().to_owned() }),
+            tally: Some(Tally {
+                subject: user,
+                code: VerdictCode::Valid.as_str().to_owned(),
+                ..Tally::default()
+            }),
             ..CheckRequest::default()
         })
         .await
@@ -118,19 +143,18 @@ impl Gate {
         asker: Option<&Principal>,
         question: &Question,
     ) -> Result<KeyVerdict, Fault> {
-        let Some(key) = PresentedKey::parse(key).filter(|key| key.kind != KeyKind::Service) else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::Malformed));
-        };
-        let Some(grant) = self.verifier.key(&key).await? else {
-            return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
+        let grant = match self.verifier.presented(key).await? {
+            Ok(grant) => grant,
+            Err(code) => return Ok(self.nothing(code, question).await),
         };
         if let Some(asker) = asker
             && !self.may_ask(asker, grant.workspace_id).await?
         {
+            // Counted for nobody: neither its workspace nor the instance learns what one tenant asks about another's key.
             return Ok(KeyVerdict::about_nothing(VerdictCode::NotFound));
         }
         if let Err(code) = grant.admit(&question.demand(), self.clock.now()) {
-            self.tally_refusal(&grant, code, question).await;
+            self.tally_refusal(self.tally(&grant, code, question), question).await;
             return Ok(KeyVerdict { code, grant: Some(grant), count: None });
         }
         let count = self.count_key(&grant, question).await?;
@@ -147,23 +171,107 @@ impl Gate {
     }
 
     async fn count_key(&self, grant: &Grant, question: &Question) -> Result<CheckResponse, Fault> {
-        let charges = charges(grant, question.cost)?;
-        self.check(CheckRequest {
-            charges,
+        let cost = question.cost.into();
+        let request = CheckRequest {
+            charges: charges(grant, question.cost),
             peek: question.dry_run,
             request_id: question.request_id.clone(),
-            ..tally(grant, VerdictCode::Valid)
+            credit: grant.credit_account_id.map(|id| Credit { account: id.to_string(), cost }),
+            ..self.tally(grant, VerdictCode::Valid, question)
+        };
+        let ask =
+            async |request| self.ask(request, question).await.map_err(|fault| of_question(fault, grant));
+        let Some(account) = grant.credit_account_id else { return ask(request).await };
+        for _ in 0..MOST_QUESTIONS {
+            let count = ask(request.clone()).await?;
+            let Some(lacking) = count.credit.filter(|credit| credit.denied) else { return Ok(count) };
+            if let More::Empty { refill_at } = self.lender.more(account, cost.max(1), lacking.step).await? {
+                let counted = self.tally(grant, VerdictCode::QuotaExceeded, question);
+                self.tally_refusal(counted, question).await;
+                let wait = refill_at.map_or(0, |at| (at - self.clock.now()).num_microseconds().unwrap_or(0));
+                return Ok(CheckResponse { retry_after_us: wait.max(0).unsigned_abs(), ..count });
+            }
+        }
+        Err(Fault::unavailable("credits are spent faster than they are lent"))
+    }
+
+    /// The verdict about what is no key, which is counted for the instance: one row in a minute of each such verdict, whatever
+    /// is presented and by whomever.
+    async fn nothing(&self, code: VerdictCode, question: &Question) -> KeyVerdict {
+        let subject = INSTANCE.to_owned();
+        let tally = Tally { subject, code: code.as_str().to_owned(), ..Tally::default() };
+        let counted =
+            CheckRequest { partition: INSTANCE.to_owned(), tally: Some(tally), ..CheckRequest::default() };
+        self.tally_refusal(counted, question).await;
+        KeyVerdict::about_nothing(code)
+    }
+
+    /// Decides a call as the question wants it: for good, or until it is settled.
+    async fn ask(&self, request: CheckRequest, question: &Question) -> Result<CheckResponse, Fault> {
+        let Some(hold_seconds) = question.reserve else { return self.check(request).await };
+        let request = ReserveRequest { call: Some(request), hold_seconds };
+        let answer = self.ratelimit.reserve(tonic::Request::new(request)).await;
+        Ok(answer.map_err(from_status)?.into_inner())
+    }
+
+    /// Says what a reserved call of a workspace turned out to cost: no more than was reserved. None: nothing. `asker` is told
+    /// nothing of a workspace that is not theirs.
+    pub(crate) async fn settle(
+        &self,
+        asker: &Principal,
+        workspace: WorkspaceId,
+        request_id: String,
+        cost: Option<u32>,
+    ) -> Result<(), Fault> {
+        if !self.may_ask(asker, workspace).await? {
+            return Err(Fault::new(Code::NotFound, "There is no such workspace."));
+        }
+        let partition = workspace.to_string();
+        let settled = match cost {
+            Some(cost) => {
+                // All limits and the credit, each at most what was reserved of it.
+                let costs = HashMap::from([("*".to_owned(), cost.into())]);
+                let request = SettleRequest { partition, request_id, costs };
+                self.ratelimit.settle(tonic::Request::new(request)).await
+            }
+            None => self.ratelimit.refund(tonic::Request::new(RefundRequest { partition, request_id })).await,
+        };
+        let fault = settled.map(drop).map_err(from_status);
+        fault.map_err(|fault| match fault.violated() {
+            [wrong] if wrong.pointer.starts_with("/costs/") => {
+                Fault::invalid("/cost", "must be at most what was reserved")
+            }
+            _ => fault,
         })
-        .await
     }
 
     /// A refusal stands whether or not it could be counted.
-    async fn tally_refusal(&self, grant: &Grant, code: VerdictCode, question: &Question) {
+    async fn tally_refusal(&self, counted: CheckRequest, question: &Question) {
         if question.dry_run {
             return;
         }
-        if let Err(fault) = self.check(tally(grant, code)).await {
-            tracing::warn!(key = %grant.key_id, code = code.as_str(), ?fault, "a refused call was not tallied");
+        if let Err(fault) = self.check(counted).await {
+            tracing::warn!(?fault, "a refused call was not tallied");
+        }
+    }
+
+    /// A call that is counted in the key's tally and charged to no limit.
+    fn tally(&self, grant: &Grant, code: VerdictCode, question: &Question) -> CheckRequest {
+        let network = question.client_ip.filter(|_| self.record_client).map(seen::network);
+        let user_agent = if self.record_client { question.user_agent.clone() } else { String::new() };
+        let consumer = grant.consumer.as_ref().map(|it| it.consumer_id.to_string());
+        let tally = Tally {
+            subject: grant.key_id.to_string(),
+            code: code.as_str().to_owned(),
+            // As it is at this moment: a key may be another consumer's tomorrow.
+            group: consumer.unwrap_or_default(),
+            network: network.unwrap_or_default(),
+            user_agent,
+        };
+        CheckRequest {
+            partition: grant.workspace_id.to_string(),
+            tally: Some(tally),
+            ..CheckRequest::default()
         }
     }
 
@@ -190,11 +298,13 @@ impl KeyVerdict {
     }
 }
 
-/// The verdict of the limits: a calendar limit that denies is a quota.
+/// The verdict of the limits: a calendar limit that denies is a quota, and so are credits.
 pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
     let denied = count.limits.iter().find(|it| count.denied_by.as_deref() == Some(&it.name));
+    let lacks_credits = count.credit.as_ref().is_some_and(|credit| credit.denied);
     match denied.map(LimitState::algorithm) {
         _ if count.allowed => VerdictCode::Valid,
+        _ if lacks_credits => VerdictCode::QuotaExceeded,
         Some(Algorithm::Calendar) => VerdictCode::QuotaExceeded,
         _ => VerdictCode::RateLimited,
     }
@@ -202,16 +312,23 @@ pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
 
 /// One charge per limit of the key, then of its consumer, then of its workspace: decided together, so that a call that one of
 /// them denies is charged to none. A shadow limit is charged what it can take: it denies nothing.
-fn charges(grant: &Grant, cost: u32) -> Result<Vec<Charge>, Fault> {
+fn charges(grant: &Grant, cost: u32) -> Vec<Charge> {
     let cost = u64::from(cost);
-    let (limits, subjects) = (limits(grant), subjects(grant));
-    let small = |limit: &&Limit| !limit.shadow && cost > most(limit);
-    if let Some(limit) = limits.iter().find(small) {
-        let detail = format!("is more than the limit `{}` ever allows ({})", limit.name, most(limit));
-        return Err(Fault::invalid("/cost", detail));
-    }
-    let charge = |(limit, subject)| Charge { cost: cost.min(most(&limit)), limit: Some(limit), subject };
-    Ok(limits.into_iter().zip(subjects).map(charge).collect())
+    let charge = |(limit, subject): (Limit, String)| {
+        let cost = if limit.shadow { cost.min(most(&limit)) } else { cost };
+        Charge { cost, limit: Some(limit), subject }
+    };
+    limits(grant).into_iter().zip(subjects(grant)).map(charge).collect()
+}
+
+/// A cost that a limit never allows is the asker's mistake, and they know limits by their names.
+fn of_question(fault: Fault, grant: &Grant) -> Fault {
+    let position =
+        |it: &Violation| it.pointer.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse::<usize>().ok();
+    let limit = fault.violated().iter().find_map(position).and_then(|at| limits(grant).into_iter().nth(at));
+    limit.map_or(fault, |limit| {
+        Fault::invalid("/cost", format!("is more than the limit `{}` ever allows", limit.name))
+    })
 }
 
 /// The limits of all levels, those of the key first. The names of the others say the level.
@@ -237,14 +354,5 @@ fn most(limit: &Limit) -> u64 {
     match limit.algorithm() {
         Algorithm::TokenBucket if limit.burst != 0 => limit.burst,
         _ => limit.limit,
-    }
-}
-
-/// A call that is counted in the key's tally and charged to no limit.
-fn tally(grant: &Grant, code: VerdictCode) -> CheckRequest {
-    CheckRequest {
-        partition: grant.workspace_id.to_string(),
-        tally: Some(Tally { subject: grant.key_id.to_string(), code: code.as_str().to_owned() }),
-        ..CheckRequest::default()
     }
 }

@@ -6,8 +6,9 @@ use tollgate_kernel::{Code, ExposeSecret, Fault};
 use tollgate_proto::{
     fault::to_status,
     gate::{
-        self, AuthorizeRequest, AuthorizeResponse, TokenVerdict, VerifyKeyRequest, VerifyKeyResponse,
-        VerifyTokenRequest, VerifyTokenResponse, authorize_response,
+        self, AuthorizeRequest, AuthorizeResponse, RefundCallRequest, RefundCallResponse, SettleCallRequest,
+        SettleCallResponse, TokenVerdict, VerifyKeyRequest, VerifyKeyResponse, VerifyTokenRequest,
+        VerifyTokenResponse, authorize_response,
         gate_server::{Gate, GateServer},
     },
     ratelimit,
@@ -24,7 +25,10 @@ use crate::{
     gate::{KeyVerdict, Question},
     principal::Principal,
     question::Asked,
-    routes::verify::{check_may_verify, millis},
+    routes::{
+        calls::settle,
+        verify::{check_may_verify, is_matter_of_time, millis, remaining_credits},
+    },
 };
 
 /// Largest request, in bytes.
@@ -72,6 +76,26 @@ impl Gate for GateService {
         let verdict = self.either_verdict(&caller, request.into_inner()).await.map_err(to_status)?;
         Ok(Response::new(AuthorizeResponse { verdict: Some(verdict) }))
     }
+
+    async fn settle_call(
+        &self,
+        request: Request<SettleCallRequest>,
+    ) -> Result<Response<SettleCallResponse>, Status> {
+        let caller = self.caller(request.metadata()).await.map_err(to_status)?;
+        let SettleCallRequest { request_id, workspace_id, cost } = request.into_inner();
+        settle(&self.0, &caller, &workspace_id, request_id, Some(cost)).await.map_err(to_status)?;
+        Ok(Response::new(SettleCallResponse {}))
+    }
+
+    async fn refund_call(
+        &self,
+        request: Request<RefundCallRequest>,
+    ) -> Result<Response<RefundCallResponse>, Status> {
+        let caller = self.caller(request.metadata()).await.map_err(to_status)?;
+        let RefundCallRequest { request_id, workspace_id } = request.into_inner();
+        settle(&self.0, &caller, &workspace_id, request_id, None).await.map_err(to_status)?;
+        Ok(Response::new(RefundCallResponse {}))
+    }
 }
 
 impl GateService {
@@ -102,6 +126,9 @@ impl GateService {
             client_ip: request.client_ip,
             dry_run: request.dry_run,
             request_id: request.request_id,
+            user_agent: request.user_agent,
+            reserve: request.reserve,
+            hold_seconds: request.hold_seconds,
         })?;
         Ok(self.0.gate.key(&request.key, Some(caller), &question).await?.into())
     }
@@ -124,6 +151,7 @@ impl GateService {
                 cost: request.cost,
                 client_ip: request.client_ip,
                 dry_run: request.dry_run,
+                user_agent: request.user_agent,
                 ..VerifyKeyRequest::default()
             },
         );
@@ -151,7 +179,7 @@ impl From<KeyVerdict> for gate::Verdict {
             valid: code == VerdictCode::Valid,
             code: gate::Code::from(code).into(),
             denied_by: denial.and_then(|it| it.denied_by.clone()),
-            retry_after_ms: denial.map(|it| millis(it.retry_after_us)),
+            retry_after_ms: denial.filter(|it| is_matter_of_time(it)).map(|it| millis(it.retry_after_us)),
             key_id: grant.map(|it| it.key_id.to_string()),
             workspace_id: grant.map(|it| it.workspace_id.to_string()),
             environment: environment.into(),
@@ -162,6 +190,7 @@ impl From<KeyVerdict> for gate::Verdict {
             plan: grant.map(|it| it.plan.clone()),
             consumer_id: grant.and_then(|it| it.consumer.as_ref()).map(|it| it.consumer_id.to_string()),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
+            credits_remaining: count.as_ref().and_then(remaining_credits),
             limits: count.map(|it| it.limits.into_iter().map(limit_state).collect()).unwrap_or_default(),
         }
     }

@@ -8,6 +8,7 @@
 mod app;
 mod client_ip;
 mod config;
+mod credits;
 mod docs;
 mod door;
 mod ext_authz;
@@ -22,6 +23,7 @@ mod protected;
 mod question;
 mod router;
 mod routes;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -63,6 +65,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// For request ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Whether the network and the program of a key's last call are remembered.
+    pub record_client: bool,
 }
 
 /// A part that must be up before this process can serve.
@@ -93,10 +97,12 @@ impl Edge {
         let gate = gate::Gate {
             verifier: parts.verifier.clone(),
             ratelimit: parts.ratelimit,
+            lender: credits::Lender::new(parts.keys.clone(), parts.clock.clone()),
             clock: parts.clock.clone(),
             user_limit: config.user_limit.to_limit(),
             door: door::Door::new(parts.door, config.per_ip, config.legacy_ratelimit_headers),
             legacy_headers: config.legacy_ratelimit_headers,
+            record_client: parts.record_client,
         };
         let slots = usize::try_from(config.max_concurrent_requests.get()).unwrap_or(Semaphore::MAX_PERMITS);
         let app = App::new(Inner {

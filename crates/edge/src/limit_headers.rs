@@ -11,7 +11,10 @@ use std::{cmp::Reverse, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 use tollgate_proto::ratelimit::{Algorithm, CheckResponse, Limit, LimitState};
 
-use crate::problem::whole_seconds;
+use crate::{
+    problem::whole_seconds,
+    routes::verify::{is_matter_of_time, remaining_credits},
+};
 
 /// What the call's limits are: `"name";q=<units>;w=<seconds>`, for each.
 pub(crate) static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -24,15 +27,25 @@ pub(crate) static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit
 /// Seconds until it is full again.
 pub(crate) static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
+/// What is left of the credits that the call spends.
+pub(crate) static CREDITS: HeaderName = HeaderName::from_static("x-tollgate-credits-remaining");
+
 /// The largest Integer of a structured field (RFC 9651 section 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// The headers of this answer about calls under these limits. None if no limit is enforced. `legacy`: with `X-RateLimit-*`.
+/// The headers of this answer about calls under these limits. None if no limit is enforced and no credit is spent. `legacy`: with `X-RateLimit-*`.
 pub(crate) fn headers(count: &CheckResponse, limits: &[Limit], legacy: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    if let Some(remaining) = remaining_credits(count) {
+        headers.insert(&CREDITS, remaining.into());
+    }
+    let wait = (!count.allowed && is_matter_of_time(count))
+        .then(|| whole_seconds(Duration::from_micros(count.retry_after_us)));
+    if let Some(wait) = wait {
+        headers.insert(RETRY_AFTER, wait.into());
+    }
     let enforced: Vec<_> = count.limits.iter().filter(|it| !it.shadow).collect();
     let Some(tightest) = tightest(count, &enforced) else { return headers };
-    let wait = (!count.allowed).then(|| whole_seconds(Duration::from_micros(count.retry_after_us)));
     headers.insert(&POLICY, list(&enforced, |it| format!("q={};w={}", it.limit, window(it, limits))));
     headers.insert(&STATE, list(&enforced, |it| format!("r={};t={}", it.remaining, reset(count, it, wait))));
     if legacy {
@@ -40,16 +53,14 @@ pub(crate) fn headers(count: &CheckResponse, limits: &[Limit], legacy: bool) -> 
         headers.insert(&X_REMAINING, tightest.remaining.into());
         headers.insert(&X_RESET, seconds(tightest.reset_us).into());
     }
-    if let Some(wait) = wait {
-        headers.insert(RETRY_AFTER, wait.into());
-    }
     headers
 }
 
 /// The names of the limits that denied the call: all that were in its way, which one denial names only one of.
 pub(crate) fn violated(count: &CheckResponse) -> Vec<String> {
     let names = count.limits.iter().filter(|it| stands_in_the_way(count, it)).map(|it| it.name.clone());
-    if count.allowed { Vec::new() } else { names.collect() }
+    let credits = count.credit.as_ref().filter(|credit| credit.denied).map(|_| "credits".to_owned());
+    if count.allowed { Vec::new() } else { names.chain(credits).collect() }
 }
 
 /// The one that denied; else the one with the least left, of several the one that is full again last.
@@ -59,7 +70,9 @@ fn tightest<'a>(count: &CheckResponse, enforced: &[&'a LimitState]) -> Option<&'
 }
 
 fn stands_in_the_way(count: &CheckResponse, state: &LimitState) -> bool {
-    !state.shadow && (state.exceeded || count.denied_by.as_deref() == Some(&state.name))
+    let lacks_credits = count.credit.as_ref().is_some_and(|credit| credit.denied);
+    let named = !lacks_credits && count.denied_by.as_deref() == Some(&state.name);
+    !state.shadow && (state.exceeded || named)
 }
 
 /// `w`: the time in which `q` units come. `q` of a bucket is what it holds, so that is how long the empty one takes to be

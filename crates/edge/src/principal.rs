@@ -60,6 +60,7 @@ impl Principal {
                 user_id: user_id.to_string(),
                 session_id: session_id.to_string(),
                 operator: *operator,
+                email: String::new(),
             }),
             Self::ServiceKey(grant) => caller::Principal::ServiceKey(caller::ServiceKey {
                 service_key_id: grant.service_key_id.to_string(),

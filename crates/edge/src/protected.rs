@@ -42,11 +42,13 @@ impl Gate {
     /// Lets a call through to a route, if its client has not presented too much that is no credential. A credential of a kind
     /// that the route does not accept is refused before it is looked up, and counts nothing.
     pub(crate) async fn protect(&self, presented: Presented, accepts: Accepts) -> Result<Passed, Problem> {
-        let Presented { credential, ip } = &presented;
+        let Presented { credential, ip, user_agent } = &presented;
         let attempt = async {
             match credential.as_ref().map_err(|missing| Problem::from(*missing))? {
                 Credential::Token(token) if accepts != Accepts::Key => self.protect_user(token).await,
-                Credential::Key(key) if accepts != Accepts::Token => self.protect_key(key, *ip).await,
+                Credential::Key(key) if accepts != Accepts::Token => {
+                    self.protect_key(key, *ip, user_agent).await
+                }
                 _ => Err(Problem::invalid_credential()),
             }
         };
@@ -60,8 +62,14 @@ impl Gate {
         self.passed_or_refused(code_of(&count), Some((&count, limits)), Subject::User(live))
     }
 
-    async fn protect_key(&self, key: &SecretString, ip: ClientIp) -> Result<Passed, Problem> {
-        let question = Question { client_ip: ip.0, ..Question::default() };
+    async fn protect_key(
+        &self,
+        key: &SecretString,
+        ip: ClientIp,
+        user_agent: &str,
+    ) -> Result<Passed, Problem> {
+        let user_agent = user_agent.to_owned();
+        let question = Question { client_ip: ip.0, user_agent, ..Question::default() };
         let KeyVerdict { code, grant, count } = self.key(key.expose_secret(), None, &question).await?;
         let grant = grant.ok_or_else(Problem::invalid_credential)?;
         let limits = limits(&grant);

@@ -3,12 +3,14 @@
 use tollgate_kernel::Fault;
 use tollgate_verify::{Environment, ScopeExpression, ScopeSyntaxError};
 
-use crate::gate::Question;
+use crate::{gate::Question, seen};
 
 const MAX_SCOPES: usize = 64;
 const MAX_SCOPE_LENGTH: usize = 100;
 const MAX_COST: u32 = 1_000_000_000;
 const MAX_REQUEST_ID: usize = 128;
+const MAX_HOLD: u32 = 86_400;
+const HOLD: u32 = 600;
 
 /// A [`Question`] before it is checked.
 #[derive(Debug, Default)]
@@ -23,6 +25,12 @@ pub(crate) struct Asked {
     pub(crate) environment: Option<Environment>,
     pub(crate) dry_run: bool,
     pub(crate) request_id: String,
+    /// Empty: not known. Of any length: what is too long to keep is no reason to refuse a call.
+    pub(crate) user_agent: String,
+    /// To be settled or refunded later.
+    pub(crate) reserve: bool,
+    /// For how many seconds that is possible; absent reads as 600.
+    pub(crate) hold_seconds: Option<u32>,
 }
 
 impl TryFrom<Asked> for Question {
@@ -51,6 +59,7 @@ impl TryFrom<Asked> for Question {
         if asked.request_id.chars().count() > MAX_REQUEST_ID {
             return Err(Fault::invalid("/request_id", "must have at most 128 characters"));
         }
+        let reserve = reservation(&asked)?;
         let client_ip = match asked.client_ip.as_str() {
             "" => None,
             text => Some(text.parse().map_err(|_| Fault::invalid("/client_ip", "is not an IP address"))?),
@@ -63,8 +72,31 @@ impl TryFrom<Asked> for Question {
             environment: asked.environment,
             dry_run: asked.dry_run,
             request_id: asked.request_id,
+            user_agent: seen::user_agent(&asked.user_agent),
+            reserve,
         })
     }
+}
+
+/// For how long the call is reserved, if it is.
+fn reservation(asked: &Asked) -> Result<Option<u32>, Fault> {
+    match asked.hold_seconds {
+        Some(_) if !asked.reserve => {
+            return Err(Fault::invalid("/hold_seconds", "is of a call with `reserve` only"));
+        }
+        Some(seconds) if !(1..=MAX_HOLD).contains(&seconds) => {
+            return Err(Fault::invalid("/hold_seconds", format!("must be 1 to {MAX_HOLD}")));
+        }
+        _ if !asked.reserve => return Ok(None),
+        _ => {}
+    }
+    if asked.dry_run {
+        return Err(Fault::invalid("/reserve", "reserves nothing with `dry_run`"));
+    }
+    if asked.request_id.is_empty() {
+        return Err(Fault::invalid("/request_id", "is required: what is reserved is settled by it"));
+    }
+    Ok(Some(asked.hold_seconds.unwrap_or(HOLD)))
 }
 
 #[cfg(test)]
@@ -90,6 +122,11 @@ mod tests {
             (Asked { scope_expression: " ".into(), ..asked() }, "/scope_expression"),
             (Asked { client_ip: "localhost".into(), ..asked() }, "/client_ip"),
             (Asked { request_id: "x".repeat(129), ..asked() }, "/request_id"),
+            (Asked { reserve: true, ..asked() }, "/request_id"),
+            (Asked { reserve: true, dry_run: true, request_id: "x".into(), ..asked() }, "/reserve"),
+            (Asked { hold_seconds: Some(1), ..asked() }, "/hold_seconds"),
+            (Asked { reserve: true, hold_seconds: Some(0), ..asked() }, "/hold_seconds"),
+            (Asked { reserve: true, hold_seconds: Some(86_401), ..asked() }, "/hold_seconds"),
         ] {
             let fault = Question::try_from(asked).expect_err("refused");
             assert_eq!(fault.violated()[0].pointer, pointer);

@@ -24,22 +24,25 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        auth, consumers, docs, gate, health, jwks, key_changes, key_secrets, keys, me, overrides, plans,
-        policy, roles, service_keys, usage, verify, whoami, workspaces,
+        audit, auth, calls, consumers, credits, docs, gate, health, invitations, jwks, key_changes,
+        key_lists, key_rotation, key_secrets, keys, me, members, overrides, plans, policy, revoke_keys,
+        roles, secret_scanning, service_keys, usage, verify, webhook_deliveries, webhooks, whoami,
+        workspaces,
     },
 };
 
 /// What clients call, by what it is to their addresses.
-pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 4] {
+pub(crate) fn api() -> [(Class, OpenApiRouter<App>); 5] {
     [
         (Class::Auth, auth()),
         (Class::Management, management()),
         (Class::Protected, protected()),
+        (Class::Public, reports()),
         (Class::Public, about()),
     ]
 }
 
-/// Users and their sessions.
+/// Users and their sessions; and what else a client might guess at.
 fn auth() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(auth::signup))
@@ -47,40 +50,77 @@ fn auth() -> OpenApiRouter<App> {
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::logout_all))
+        .routes(routes!(invitations::accept_invitation))
 }
 
 /// Workspaces and what is in them.
 fn management() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(me::get_me))
-        .routes(routes!(workspaces::list_workspaces))
+        .routes(routes!(workspaces::list_workspaces, workspaces::create_workspace))
         .routes(routes!(workspaces::get_workspace, workspaces::update_workspace))
         .routes(routes!(policy::get_policy, policy::update_policy))
+        .routes(routes!(members::list_members))
+        .routes(routes!(members::update_member, members::remove_member))
+        .routes(routes!(invitations::list_invitations, invitations::create_invitation))
+        .routes(routes!(invitations::revoke_invitation))
+        .routes(routes!(audit::list_audit_events))
         .routes(routes!(plans::list_plans, plans::create_plan))
         .routes(routes!(plans::get_plan, plans::update_plan, plans::delete_plan))
         .routes(routes!(consumers::list_consumers, consumers::create_consumer))
         .routes(routes!(consumers::get_consumer, consumers::update_consumer, consumers::delete_consumer))
+        .routes(routes!(
+            credits::get_consumer_credits,
+            credits::put_consumer_credits,
+            credits::delete_consumer_credits
+        ))
+        .routes(routes!(credits::grant_consumer_credits))
+        .routes(routes!(credits::list_consumer_credit_ledger))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::get_role, roles::update_role, roles::delete_role))
-        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(key_lists::list_keys, keys::create_key))
+        .routes(routes!(revoke_keys::revoke_keys))
         .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
         .routes(routes!(key_secrets::rotate_key))
+        .routes(routes!(
+            key_rotation::get_key_rotation,
+            key_rotation::plan_key_rotation,
+            key_rotation::delete_key_rotation
+        ))
         .routes(routes!(key_secrets::list_key_secrets))
         .routes(routes!(key_secrets::revoke_key_secret))
         .routes(routes!(overrides::list_key_overrides, overrides::override_key_limit))
         .routes(routes!(overrides::delete_key_override))
+        .routes(routes!(usage::get_usage))
+        .routes(routes!(credits::get_key_credits, credits::put_key_credits, credits::delete_key_credits))
+        .routes(routes!(credits::grant_key_credits))
+        .routes(routes!(credits::list_key_credit_ledger))
         .routes(routes!(usage::get_key_usage))
+        .routes(routes!(usage::get_consumer_usage))
         .routes(routes!(service_keys::list_service_keys, service_keys::create_service_key))
         .routes(routes!(service_keys::revoke_service_key))
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_webhook_secret))
+        .routes(routes!(webhook_deliveries::test_webhook))
+        .routes(routes!(webhook_deliveries::list_webhook_deliveries))
+        .routes(routes!(webhook_deliveries::replay_webhook_delivery))
 }
 
 /// The turnstile, and what is behind it. Who fails here is counted where credentials are looked up.
 fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(verify::verify_key))
+        .routes(routes!(calls::settle_call))
+        .routes(routes!(calls::refund_call))
         .routes(routes!(whoami::whoami))
         .routes(routes!(whoami::whoami_user))
         .routes(routes!(whoami::whoami_key))
+}
+
+/// What others report, and sign.
+fn reports() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(secret_scanning::report_leaks))
 }
 
 /// About this API.

@@ -13,7 +13,6 @@ mod email;
 mod hasher;
 mod jobs;
 mod login;
-mod master_key;
 mod password;
 mod refresh;
 mod service;
@@ -28,7 +27,7 @@ use std::{fmt, sync::Arc};
 
 use tollgate_changes::Feed;
 use tollgate_db::Db;
-use tollgate_kernel::{Clock, Entropy, Fault};
+use tollgate_kernel::{Clock, Entropy, Fault, MasterKey};
 use tollgate_proto::RateLimitHandle;
 use tollgate_verify::TokenRules;
 
@@ -43,7 +42,6 @@ use crate::{
 
 pub use crate::{
     config::{Bounded, Config, PasswordConfig, Rate, ThrottleConfig},
-    master_key::MasterKey,
     store::MIGRATIONS,
 };
 

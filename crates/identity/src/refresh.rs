@@ -10,9 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
-use tollgate_kernel::{SessionId, Timestamp};
-
-use crate::master_key::MasterKey;
+use tollgate_kernel::{MasterKey, SessionId, Timestamp};
 
 const PREFIX: &str = "tg_rt_";
 /// The base32 digits of a session id, without its prefix.

@@ -7,7 +7,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use tollgate_kernel::{Code, Fault};
+use tollgate_kernel::{Code, Fault, MasterKey};
 use tollgate_proto::{
     RateLimitHandle,
     ratelimit::{Algorithm, Charge, CheckRequest, Limit, OnFailure},
@@ -18,7 +18,6 @@ use crate::{
     client::place,
     config::{Rate, ThrottleConfig},
     email::Email,
-    master_key::MasterKey,
 };
 
 /// Stands for an e-mail address where the address itself must not be: in the names of counters, in logs, in the audit.

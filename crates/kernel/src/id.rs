@@ -132,6 +132,16 @@ kinds! {
     ConsumerId = Consumer("con");
     /// Names a role, a named set of scopes: `rol_…`.
     RoleId = Role("rol");
+    /// Names an invitation into a workspace: `inv_…`. Not its token.
+    InvitationId = Invitation("inv");
+    /// Names an account of credits: `crd_…`.
+    CreditAccountId = CreditAccount("crd");
+    /// Names an endpoint that is told of events: `whk_…`.
+    WebhookId = Webhook("whk");
+    /// Names what endpoints are told of one event, whichever endpoint and however often: `msg_…`.
+    MessageId = Message("msg");
+    /// Names the telling of one endpoint of one event: `dlv_…`.
+    DeliveryId = Delivery("dlv");
     /// Names a signing key's row: `sgn_…`. Its `kid` is its RFC 7638 thumbprint.
     SigningKeyId = SigningKey("sgn");
 }

@@ -6,12 +6,14 @@ mod clock;
 mod entropy;
 mod fault;
 mod id;
+mod master_key;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use fault::{Code, Fault, Violation};
 pub use id::{
-    ConsumerId, Id, IdError, IdKind, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, SessionId, SigningKeyId,
-    UserId, WorkspaceId,
+    ConsumerId, CreditAccountId, DeliveryId, Id, IdError, IdKind, InvitationId, KeyId, MessageId, PlanId,
+    RoleId, SecretId, ServiceKeyId, SessionId, SigningKeyId, UserId, WebhookId, WorkspaceId,
 };
+pub use master_key::MasterKey;
 pub use secrecy::{ExposeSecret, SecretBox, SecretString};

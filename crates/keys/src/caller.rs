@@ -81,7 +81,12 @@ mod tests {
     const USER: &str = "usr_00000000000000000000000001";
 
     fn user(user_id: &str, session_id: &str) -> wire::Caller {
-        let user = User { user_id: user_id.into(), session_id: session_id.into(), operator: false };
+        let user = User {
+            user_id: user_id.into(),
+            session_id: session_id.into(),
+            operator: false,
+            email: String::new(),
+        };
         wire::Caller { ip: "2001:db8::1".into(), principal: Some(WirePrincipal::User(user)) }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     caller::Caller,
     input::{self, Problems},
     levels::{self, Level},
+    once::{Asked, gone},
     page::Page,
     patch::Cleared,
     store::{Change, ConsumerChanges, ConsumerFilter, ConsumerRow, Deed, Removal, limits_to_json},
@@ -25,17 +26,18 @@ const CLEARABLE: [&str; 4] = ["external_id", "plan_id", "limits", "metadata"];
 impl KeysService {
     pub(crate) async fn create_consumer(
         &self,
-        message: wire::CreateConsumerRequest,
+        mut message: wire::CreateConsumerRequest,
     ) -> Result<wire::CreateConsumerResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let it = &mut problems;
         let named = input::id(&message.workspace_id, "/workspace_id", it);
         let name = input::name(&message.name, it);
-        let external_id = message.external_id.map(|text| external_id(text, it));
+        let external_id = message.external_id.clone().map(|text| external_id(text, it));
         let plan: Option<PlanId> = input::id(&message.plan_id, "/plan_id", it);
         let limits = levels::parse(&message.limits, Level::Consumer, it);
         let metadata = input::metadata(&message.metadata_json, it);
+        let once = input::idempotency_key(&message.idempotency_key, it);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::WriteConsumers, "workspace")?;
@@ -59,7 +61,12 @@ impl KeysService {
         };
         let deed =
             Deed { caller: &caller, workspace, action: "consumer.create", target: id.to_string(), at: now };
-        self.store.consumer_insert(Change::grants(&self.store, deed), row.clone()).await?;
+        let once = self.once(&Asked::new(&caller, "consumer", &message), once.as_deref(), id, now);
+        let change = Change::grants(&self.store, deed);
+        let row = match self.store.consumer_insert(change, row.clone(), once).await?.before()? {
+            None => row,
+            Some(before) => self.store.consumer_by_id(before.typed()).await?.ok_or_else(gone)?,
+        };
         Ok(wire::CreateConsumerResponse { consumer: Some(messages::consumer(row)?) })
     }
 
@@ -166,7 +173,11 @@ impl KeysService {
     }
 
     /// A consumer by its id, and what the caller is to its workspace.
-    async fn consumer_for(&self, caller: &Caller, id: &str) -> Result<(ConsumerRow, Standing), Fault> {
+    pub(crate) async fn consumer_for(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<(ConsumerRow, Standing), Fault> {
         let row = self.store.consumer_by_id(input::path_id(id, "consumer")?).await?;
         let row = row.ok_or_else(|| Fault::not_found("consumer"))?;
         let standing = self.standing(caller, row.workspace_id.typed()).await?;

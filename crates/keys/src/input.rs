@@ -46,6 +46,13 @@ impl Problems {
         if self.0.is_empty() { Ok(()) } else { Err(Fault::violations(self.0)) }
     }
 
+    /// All that was found wrong with a part, which stands at `pointer`.
+    pub(crate) fn add_all_below(&mut self, pointer: &'static str, part: Self) {
+        for Violation { pointer: below, detail } in part.0 {
+            self.add(format!("{pointer}{below}"), detail);
+        }
+    }
+
     /// Complains if a list is too long. Returns as much of it as is allowed, so that the rest costs nothing.
     pub(crate) fn at_most<'a, T>(&mut self, items: &'a [T], max: usize, pointer: &'static str) -> &'a [T] {
         if items.len() > max {
@@ -168,6 +175,23 @@ pub(crate) fn role_names(texts: &[String], problems: &mut Problems) -> Vec<Strin
         }
     }
     names
+}
+
+/// The name of a role that a list is narrowed to.
+pub(crate) fn role_in_query(text: &str, problems: &mut Problems) -> String {
+    if !is_role_name(text) {
+        problems.add("/role", not_a_role_name());
+    }
+    text.to_owned()
+}
+
+/// Why something is done, in the words of who does it; absent if empty.
+pub(crate) fn reason(text: &str, problems: &mut Problems) -> Option<String> {
+    if text.chars().nth(DESCRIPTION_CHARACTERS).is_some() || text.chars().any(char::is_control) {
+        let rule = "characters, and no control characters";
+        problems.add("/reason", format!("must have at most {DESCRIPTION_CHARACTERS} {rule}"));
+    }
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The name of a role that is made.

@@ -1,13 +1,8 @@
-//! Keys: made, shown, listed, ended.
+//! Keys: made, shown, ended.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use prost::Message;
 use serde_json::Value;
 use tollgate_changes::Cut;
-use tollgate_db::DbId;
-use tollgate_kernel::{
-    Code, ConsumerId, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId,
-};
+use tollgate_kernel::{ConsumerId, ExposeSecret, Fault, KeyId, PlanId, SecretId, Timestamp, WorkspaceId};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{Environment, KeyKind, NewKey, Subject, mint};
 
@@ -18,11 +13,8 @@ use crate::{
     input::{self, Problems},
     levels::{self, Level},
     limits::Limit,
-    page::Page,
-    store::{
-        Change, Created, Deed, IdempotencyRow, KeyFilter, KeyRecord, KeyRow, KeyStatus, PlanRow, RoleScopes,
-        SecretRow, limits_to_json,
-    },
+    once::Asked,
+    store::{Change, Deed, KeyRecord, KeyRow, PlanRow, RoleScopes, SecretRow, limits_to_json},
     wire as messages,
 };
 
@@ -109,10 +101,10 @@ impl Order {
 impl KeysService {
     pub(crate) async fn create_key(
         &self,
-        message: wire::CreateKeyRequest,
+        mut message: wire::CreateKeyRequest,
     ) -> Result<wire::CreateKeyResponse, Fault> {
         let now = self.clock.now();
-        let caller = Caller::try_from(message.caller.clone())?;
+        let caller = Caller::try_from(message.caller.take())?;
         let order = Order::parse(&message, now)?;
         let (workspace, standing) = self.workspace_of(&caller, order.workspace).await?;
         standing.require(Action::CreateKey, "workspace")?;
@@ -122,7 +114,8 @@ impl KeysService {
 
         let id = KeyId::new(&*self.clock, &*self.entropy);
         let minted = mint(kind(order.environment), &*self.entropy);
-        let once = order.idempotency_key.as_deref().map(|text| self.once(message, &caller, text, id, now));
+        let asked = Asked::new(&caller, "key", &message);
+        let once = self.once(&asked, order.idempotency_key.as_deref(), id, now);
         let secret = SecretRow {
             id: SecretId::new(&*self.clock, &*self.entropy).into(),
             key_id: id.into(),
@@ -134,13 +127,9 @@ impl KeysService {
         };
         let row = order.into_row(id, workspace, plan, &minted, &caller, now);
         let deed = Deed { caller: &caller, workspace, action: "key.create", target: id.to_string(), at: now };
-        match self.store.key_insert(deed, row, secret, once).await? {
-            Created::New => self.created(id, minted.key.expose_secret().to_owned()).await,
-            Created::Before(id) => self.created(id.typed(), String::new()).await,
-            Created::Mismatch => Err(Fault::new(
-                Code::Conflict,
-                "Another request was made with the same idempotency key within the last day.",
-            )),
+        match self.store.key_insert(deed, row, secret, once).await?.before()? {
+            None => self.created(id, minted.key.expose_secret().to_owned()).await,
+            Some(before) => self.created(before.typed(), String::new()).await,
         }
     }
 
@@ -205,70 +194,11 @@ impl KeysService {
         Ok(wire::CreateKeyResponse { key: Some(messages::key(record)?), secret })
     }
 
-    /// The record by which a retry is known: of the same caller, with the same fields.
-    fn once(
-        &self,
-        mut message: wire::CreateKeyRequest,
-        caller: &Caller,
-        idempotency_key: &str,
-        key: KeyId,
-        now: Timestamp,
-    ) -> IdempotencyRow {
-        // A retry may come from another address, or in another session.
-        message.caller = None;
-        self.remembered(caller, idempotency_key, &message.encode_to_vec(), key.into(), None, now)
-    }
-
-    /// The row by which the same request of the same caller is known again: `asked` is all that it asks, `key` and `secret`
-    /// what came of it.
-    pub(crate) fn remembered(
-        &self,
-        caller: &Caller,
-        idempotency_key: &str,
-        asked: &[u8],
-        key: DbId,
-        secret: Option<DbId>,
-        now: Timestamp,
-    ) -> IdempotencyRow {
-        let name = format!("{}\0{idempotency_key}", caller.principal);
-        IdempotencyRow {
-            id: digest(&SHA256, name.as_bytes()).as_ref().to_vec(),
-            request_hash: digest(&SHA256, asked).as_ref().to_vec(),
-            key_id: key,
-            expires_at: (now + self.config.idempotency()).into(),
-            secret_id: secret,
-        }
-    }
-
     pub(crate) async fn get_key(&self, message: wire::GetKeyRequest) -> Result<wire::GetKeyResponse, Fault> {
         let caller = Caller::try_from(message.caller)?;
         let (record, standing) = self.key_for(&caller, &message.key_id).await?;
         standing.require(Action::ReadKeys, "key")?;
         Ok(wire::GetKeyResponse { key: Some(messages::key(record)?) })
-    }
-
-    pub(crate) async fn list_keys(
-        &self,
-        message: wire::ListKeysRequest,
-    ) -> Result<wire::ListKeysResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
-        let mut problems = Problems::default();
-        let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
-        let page = Page::parse(message.page.as_ref(), &mut problems);
-        let consumer: Option<ConsumerId> = input::id(&message.consumer_id, "/consumer_id", &mut problems);
-        let filter = KeyFilter {
-            status: status(message.status, &mut problems),
-            environment: input::known_environment(message.environment, &mut problems),
-            name_part: input::query(&message.q, &mut problems),
-            consumer: consumer.map(Into::into),
-        };
-        problems.check()?;
-        let (workspace, standing) = self.workspace_of(&caller, named).await?;
-        standing.require(Action::ReadKeys, "workspace")?;
-        let rows = self.store.keys_in(workspace, &filter, page, self.clock.now()).await?;
-        let (rows, next_cursor) = page.cut(rows, |(key, ..)| key.id);
-        let keys = rows.into_iter().map(messages::key).collect::<Result<_, _>>()?;
-        Ok(wire::ListKeysResponse { keys, next_cursor })
     }
 
     pub(crate) async fn revoke_key(
@@ -310,19 +240,5 @@ pub(crate) fn kind(environment: Environment) -> KeyKind {
     match environment {
         Environment::Live => KeyKind::Live,
         Environment::Test => KeyKind::Test,
-    }
-}
-
-fn status(number: i32, problems: &mut Problems) -> Option<KeyStatus> {
-    match wire::KeyStatus::try_from(number) {
-        Ok(wire::KeyStatus::Unspecified) => None,
-        Ok(wire::KeyStatus::Active) => Some(KeyStatus::Active),
-        Ok(wire::KeyStatus::Disabled) => Some(KeyStatus::Disabled),
-        Ok(wire::KeyStatus::Expired) => Some(KeyStatus::Expired),
-        Ok(wire::KeyStatus::Revoked) => Some(KeyStatus::Revoked),
-        Err(_) => {
-            problems.add("/status", "must be `active`, `disabled`, `expired` or `revoked`");
-            None
-        }
     }
 }

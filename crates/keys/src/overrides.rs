@@ -16,6 +16,7 @@ use crate::{
     caller::Caller,
     input::{self, Problems},
     limits::{self, MAX_UNITS},
+    once::Asked,
     store::{Change, Deed, KeyRecord},
     wire as messages,
 };
@@ -25,25 +26,39 @@ const MAX_DAYS: i64 = 400;
 impl KeysService {
     pub(crate) async fn put_key_override(
         &self,
-        message: wire::PutKeyOverrideRequest,
+        mut message: wire::PutKeyOverrideRequest,
     ) -> Result<wire::PutKeyOverrideResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let now = self.clock.now();
+        let caller = Caller::try_from(message.caller.take())?;
         let record = self.key_to_override(&caller, &message.key_id).await?;
-        let workspace = record.0.workspace_id.typed();
+        let (workspace, id) = (record.0.workspace_id.typed(), record.0.id);
+        let asked = Asked::new(&caller, "override", &message);
         let wanted = message.r#override.unwrap_or_default();
-        check(&wanted, record, self.clock.now())?;
+        let once = check(&wanted, &message.idempotency_key, record, now)?;
+        // What is put is not in these tables, so it is written down after it was done. Putting it twice is putting it once.
+        let once = self.once(&asked, once.as_deref(), id, now);
+        if let Some(once) = &once
+            && self.store.once_known(once, now).await?.before()?.is_some()
+        {
+            return Ok(wire::PutKeyOverrideResponse { r#override: Some(wanted) });
+        }
         // The audit first: what is not written down does not happen. The other way round is said by the answer.
         self.audit_override(&caller, workspace, "key.override", &message.key_id).await?;
         let request = PutOverrideRequest {
             partition: workspace.to_string(),
             r#override: Some(Override {
-                subject: message.key_id,
+                subject: message.key_id.clone(),
                 name: wanted.name.clone(),
                 limit: wanted.limit,
                 expires_at: wanted.expires_at,
             }),
         };
         self.ratelimit.put_override(Request::new(request)).await.map_err(from_status)?;
+        if let Some(once) = once {
+            let target = message.key_id;
+            let deed = Deed { caller: &caller, workspace, action: "key.override", target, at: now };
+            self.store.once_done(Change::grants(&self.store, deed), once).await?;
+        }
         Ok(wire::PutKeyOverrideResponse { r#override: Some(wanted) })
     }
 
@@ -106,8 +121,15 @@ impl KeysService {
     }
 }
 
-fn check(wanted: &wire::KeyOverride, record: KeyRecord, now: Timestamp) -> Result<(), Fault> {
+/// Gives the idempotency key, if there is one.
+fn check(
+    wanted: &wire::KeyOverride,
+    idempotency_key: &str,
+    record: KeyRecord,
+    now: Timestamp,
+) -> Result<Option<String>, Fault> {
     let mut problems = Problems::default();
+    let once = input::idempotency_key(idempotency_key, &mut problems);
     let in_force = messages::key(record)?.limits;
     if !in_force.iter().any(|limit| limit.name == wanted.name) {
         problems.add("/name", "the key has no such limit");
@@ -125,5 +147,6 @@ fn check(wanted: &wire::KeyOverride, record: KeyRecord, now: Timestamp) -> Resul
             }
         }
     }
-    problems.check()
+    problems.check()?;
+    Ok(once)
 }

@@ -21,14 +21,23 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn parse(page: Option<&wire::Page>, problems: &mut Problems) -> Self {
         let (limit, cursor) = page.map_or((0, ""), |page| (page.limit, &page.cursor));
-        if limit > MAX_LIMIT {
-            problems.add("/limit", format!("must be 1 to {MAX_LIMIT}"));
-        }
+        Self::of(limit, cursor, DEFAULT_LIMIT, MAX_LIMIT, problems)
+    }
+
+    /// A page of at most `most` rows; `default` if it is not said.
+    pub(crate) fn of(limit: u32, cursor: &str, default: u32, most: u32, problems: &mut Problems) -> Self {
+        check_limit(limit, most, problems);
         let after = decode(cursor);
         if after.is_none() && !cursor.is_empty() {
             problems.add("/cursor", "is not a cursor that an earlier page gave");
         }
-        Self { limit: if limit == 0 { DEFAULT_LIMIT } else { limit }, after }
+        Self { limit: if limit == 0 { default } else { limit }, after }
+    }
+
+    /// How many rows of a list whose cursors are of its own kind.
+    pub(crate) fn limit(limit: u32, problems: &mut Problems) -> usize {
+        check_limit(limit, MAX_LIMIT, problems);
+        (if limit == 0 { DEFAULT_LIMIT } else { limit }) as usize
     }
 
     /// How many rows to read: one more than the page holds tells whether there is another page.
@@ -42,6 +51,12 @@ impl Page {
         let next = (rows.len() > limit).then(|| encode(id(&rows[limit - 1])));
         rows.truncate(limit);
         (rows, next)
+    }
+}
+
+fn check_limit(limit: u32, most: u32, problems: &mut Problems) {
+    if limit > most {
+        problems.add("/limit", format!("must be 1 to {most}"));
     }
 }
 

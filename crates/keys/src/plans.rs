@@ -12,6 +12,7 @@ use crate::{
     input::{self, Problems},
     levels::{self, Level},
     limits::{Limit, sliding},
+    once::{Asked, gone},
     page::Page,
     patch::Cleared,
     store::{Change, Deed, PlanChanges, PlanRow, Removal, limits_to_json},
@@ -112,14 +113,15 @@ impl KeysService {
 
     pub(crate) async fn create_plan(
         &self,
-        message: wire::CreatePlanRequest,
+        mut message: wire::CreatePlanRequest,
     ) -> Result<wire::CreatePlanResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let name = input::plan_name(&message.name, &mut problems);
         let limits = levels::parse(&message.limits, Level::Plan, &mut problems);
         let scopes = input::scopes(&message.scopes, &mut problems);
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::WritePlans, "workspace")?;
@@ -134,7 +136,12 @@ impl KeysService {
         };
         let deed =
             Deed { caller: &caller, workspace, action: "plan.create", target: id.to_string(), at: now };
-        self.store.plan_insert(Change::grants(&self.store, deed), row.clone()).await?;
+        let once = self.once(&Asked::new(&caller, "plan", &message), once.as_deref(), id, now);
+        let created = self.store.plan_insert(Change::grants(&self.store, deed), row.clone(), once).await?;
+        let row = match created.before()? {
+            None => row,
+            Some(before) => self.store.plan(before.typed()).await?.ok_or_else(gone)?,
+        };
         Ok(wire::CreatePlanResponse { plan: Some(messages::plan(row)?) })
     }
 

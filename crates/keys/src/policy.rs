@@ -139,7 +139,7 @@ impl KeysService {
         message: wire::GetWorkspacePolicyRequest,
     ) -> Result<wire::GetWorkspacePolicyResponse, Fault> {
         let caller = Caller::try_from(message.caller)?;
-        let workspace = self.workspace_for_policy(&caller, &message.workspace_id).await?;
+        let workspace = self.workspace_for_policy(&caller, &message.workspace_id, Action::ReadPolicy).await?;
         let policy = self.policy(workspace).await?;
         Ok(wire::GetWorkspacePolicyResponse { policy: Some(policy.into()) })
     }
@@ -149,7 +149,8 @@ impl KeysService {
         message: wire::UpdateWorkspacePolicyRequest,
     ) -> Result<wire::UpdateWorkspacePolicyResponse, Fault> {
         let caller = Caller::try_from(message.caller.clone())?;
-        let workspace = self.workspace_for_policy(&caller, &message.workspace_id).await?;
+        let workspace =
+            self.workspace_for_policy(&caller, &message.workspace_id, Action::ManagePolicy).await?;
         let seen = self.policy_json(workspace).await?;
         let policy = Policy::read(&seen)?.changed(&message)?;
         let deed = Deed {
@@ -170,10 +171,15 @@ impl KeysService {
         }
     }
 
-    async fn workspace_for_policy(&self, caller: &Caller, id: &str) -> Result<WorkspaceId, Fault> {
+    async fn workspace_for_policy(
+        &self,
+        caller: &Caller,
+        id: &str,
+        action: Action,
+    ) -> Result<WorkspaceId, Fault> {
         let id = input::path_id(id, "workspace")?;
         let (workspace, standing) = self.workspace_of(caller, Some(id)).await?;
-        standing.require(Action::ManagePolicy, "workspace")?;
+        standing.require(action, "workspace")?;
         Ok(workspace)
     }
 

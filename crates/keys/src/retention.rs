@@ -1,13 +1,20 @@
 //! What grows with time is kept for a time.
 
+use chrono::TimeDelta;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_kernel::{Fault, Timestamp};
 
-use crate::{KeysService, config::days, store::Aged};
+use crate::{
+    KeysService,
+    config::days,
+    store::{Aged, Step},
+};
 
 /// The most pieces of one kind that one run deletes; the rest is for the next run.
 const PIECES_PER_RUN: usize = 1000;
+/// Days that an invitation is shown after it could be accepted last.
+const ENDED_INVITATIONS: i64 = 30;
 
 impl KeysService {
     /// Deletes what is older than it is kept, and says how many rows that were.
@@ -30,11 +37,18 @@ impl KeysService {
     fn kept_since(&self, what: Aged) -> Timestamp {
         let now = self.clock.now();
         match what {
-            Aged::Usage => now - days(self.config.usage_retention_days),
+            Aged::Usage(Step::Minute) => now - days(self.config.usage_minute_retention_days),
+            Aged::Usage(Step::Hour) => now - days(self.config.usage_hour_retention_days),
+            Aged::Usage(Step::Day) => now - days(self.config.usage_day_retention_days),
             Aged::UsageBatches => now - days(self.config.batch_retention_days),
             Aged::Audit => now - days(self.config.audit_retention_days),
+            // Longer than anybody tries to deliver them, whatever the setting.
+            Aged::Messages => now - days(self.config.delivery_retention_days).max(TimeDelta::days(4)),
+            // What was due before is not announced any more.
+            Aged::Notices => now - TimeDelta::days(31),
             // These say themselves until when they are kept.
             Aged::Idempotency => now,
+            Aged::Invitations => now - TimeDelta::days(ENDED_INVITATIONS),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     access::{Action, Standing},
     caller::Caller,
     input::{self, Problems},
+    once::{Asked, gone},
     page::Page,
     patch::Cleared,
     store::{Change, Deed, Removal, RoleRow},
@@ -19,13 +20,14 @@ use crate::{
 impl KeysService {
     pub(crate) async fn create_role(
         &self,
-        message: wire::CreateRoleRequest,
+        mut message: wire::CreateRoleRequest,
     ) -> Result<wire::CreateRoleResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let name = input::role_name(&message.name, &mut problems);
         let scopes = input::scopes(&message.scopes, &mut problems);
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::WriteRoles, "workspace")?;
@@ -39,7 +41,12 @@ impl KeysService {
         };
         let deed =
             Deed { caller: &caller, workspace, action: "role.create", target: id.to_string(), at: now };
-        self.store.role_insert(Change::grants(&self.store, deed), row.clone()).await?;
+        let once = self.once(&Asked::new(&caller, "role", &message), once.as_deref(), id, now);
+        let created = self.store.role_insert(Change::grants(&self.store, deed), row.clone(), once).await?;
+        let row = match created.before()? {
+            None => row,
+            Some(before) => self.store.role_by_id(before.typed()).await?.ok_or_else(gone)?,
+        };
         Ok(wire::CreateRoleResponse { role: Some(messages::role(row)) })
     }
 

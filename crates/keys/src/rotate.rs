@@ -13,6 +13,7 @@ use crate::{
     change_key::{cut, not_stale},
     input::{self, Problems},
     keys::kind,
+    once::Asked,
     store::{Change, Deed, IdempotencyRow, KeyRecord, KeyRow, Rotated, Rotation, SecretInfo, SecretRow},
     wire::instant,
 };
@@ -52,7 +53,7 @@ impl KeysService {
             replaces: live.first().map(|it| it.id),
         };
         let made = secret.id;
-        let once = once.map(|text| self.once_rotated(&message, &caller, &text, &secret, now));
+        let once = self.once_rotated(&message, &caller, once.as_deref(), &secret, now);
         let retiring = retiring(&key, &live, grace, now);
         let full = retiring.iter().filter(|(_, at)| at.0 > now).count() >= LIVE_SECRETS;
         let rotation = Rotation { key, secret, retiring, full };
@@ -106,17 +107,19 @@ impl KeysService {
         Ok((made.start, Some(previous)))
     }
 
-    /// The record by which a retry is known: of the same caller, with the same fields.
+    /// The record by which a retry is known. Whether somebody waits for the effect makes no other request of it.
     fn once_rotated(
         &self,
         message: &wire::RotateKeyRequest,
         caller: &Caller,
-        idempotency_key: &str,
+        idempotency_key: Option<&str>,
         secret: &SecretRow,
         now: Timestamp,
-    ) -> IdempotencyRow {
-        let asked = format!("rotate\0{}\0{:?}", message.key_id, message.grace_seconds);
-        self.remembered(caller, idempotency_key, asked.as_bytes(), secret.key_id, Some(secret.id), now)
+    ) -> Option<IdempotencyRow> {
+        let message = wire::RotateKeyRequest { caller: None, no_wait: false, ..message.clone() };
+        let asked = Asked::new(caller, "rotation", &message);
+        let once = self.once(&asked, idempotency_key, secret.key_id, now);
+        once.map(|once| IdempotencyRow { part: Some(secret.id), ..once })
     }
 
     pub(crate) async fn list_key_secrets(

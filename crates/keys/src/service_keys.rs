@@ -10,6 +10,7 @@ use crate::{
     access::{Action, forbidden},
     caller::Caller,
     input::{self, Problems},
+    once::{Asked, gone},
     page::Page,
     store::{Change, Deed, ServiceKeyRow},
     wire as messages,
@@ -18,16 +19,17 @@ use crate::{
 impl KeysService {
     pub(crate) async fn create_service_key(
         &self,
-        message: wire::CreateServiceKeyRequest,
+        mut message: wire::CreateServiceKeyRequest,
     ) -> Result<wire::CreateServiceKeyResponse, Fault> {
         let now = self.clock.now();
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let name = input::name(&message.name, &mut problems);
         let permissions = input::permissions(&message.permissions, &mut problems);
         let scopes = input::scopes(&message.scopes, &mut problems);
-        let expires_at = input::expiry(message.expires_at, 0, now, &mut problems);
+        let expires_at = input::expiry(message.expires_at, message.expires_in_days, now, &mut problems);
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::ManageServiceKeys, "workspace")?;
@@ -58,8 +60,15 @@ impl KeysService {
             target: id.to_string(),
             at: now,
         };
-        self.store.service_key_insert(deed, row.clone()).await?;
-        let secret = minted.key.expose_secret().to_owned();
+        let once = self.once(&Asked::new(&caller, "service key", &message), once.as_deref(), id, now);
+        let created = self.store.service_key_insert(deed, row.clone(), once).await?;
+        let (row, secret) = match created.before()? {
+            None => (row, minted.key.expose_secret().to_owned()),
+            Some(before) => {
+                let before = self.store.service_key_by_id(before.typed()).await?;
+                (before.ok_or_else(gone)?, String::new())
+            }
+        };
         Ok(wire::CreateServiceKeyResponse { service_key: Some(messages::service_key(row)), secret })
     }
 
@@ -73,7 +82,7 @@ impl KeysService {
         let page = Page::parse(message.page.as_ref(), &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
-        standing.require(Action::ManageServiceKeys, "workspace")?;
+        standing.require(Action::ReadServiceKeys, "workspace")?;
         let rows = self.store.service_keys_in(workspace, page).await?;
         let (rows, next_cursor) = page.cut(rows, |key| key.id);
         let service_keys = rows.into_iter().map(messages::service_key).collect();
@@ -90,7 +99,7 @@ impl KeysService {
         let key = key.ok_or_else(|| Fault::not_found("service key"))?;
         let workspace = key.workspace_id.typed();
         let standing = self.standing(&caller, workspace).await?;
-        standing.require(Action::ManageServiceKeys, "service key")?;
+        standing.require(Action::RevokeServiceKey, "service key")?;
         let now = self.clock.now();
         let deed = Deed {
             caller: &caller,

@@ -1,4 +1,5 @@
-//! What policies ask to be done from time to time: unused keys are disabled, and keys that stay disabled are revoked.
+//! What policies ask to be done from time to time: unused keys are disabled, and keys that stay disabled are revoked. And the ends of
+//! keys that come near are announced, and planned rotations.
 //!
 //! Each of these is a change like any other: audited (the actor is `system`), and in the log of changes. A key that somebody
 //! changes in the same moment is left alone until the next run.
@@ -84,7 +85,9 @@ impl KeysService {
         while stop.run_until_cancelled(sleep(self.config.policy_interval())).await.is_some() {
             let tended = async {
                 self.drain().await?;
-                self.tend().await
+                Ok::<_, Fault>(
+                    self.tend().await? + self.announce_ends().await? + self.tend_rotations().await?,
+                )
             };
             match tended.await {
                 Ok(0) => {}

@@ -1,27 +1,41 @@
 //! The service as its callers see it, on both databases. Here: what the tests share.
 
 mod absence;
+mod audit;
 mod authorization;
 mod cabinet;
 mod consumers;
 mod counter;
+mod credits;
 mod drain;
+mod imports;
+mod invitations;
+mod key_lists;
 mod keys;
+mod leaks;
 mod lives;
+mod members;
+mod once;
 mod overrides;
 mod plans;
 mod policy;
+mod quota;
+mod receiver;
 mod resolve;
+mod revoke_keys;
 mod roles;
+mod rotations;
 mod service_keys;
+mod strangers;
 mod usage;
+mod webhooks;
 mod workspaces;
 
 use std::sync::Arc;
 
 use tollgate_changes::Feed;
 use tollgate_db::{Db, Settings};
-use tollgate_kernel::{Clock, Code, Entropy, Fault, OsEntropy, ServiceKeyId, SessionId, UserId};
+use tollgate_kernel::{Clock, Code, Entropy, Fault, MasterKey, OsEntropy, ServiceKeyId, SessionId, UserId};
 use tollgate_proto::{
     fault::from_status,
     kernel::{Caller, caller},
@@ -84,8 +98,21 @@ impl Desk {
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
         let feed = feed(&db, &changes, &clock);
-        let service = KeysService::new(config, db, counter.clone(), feed, clock.clone(), entropy);
+        let service =
+            KeysService::new(config, Some(&master()), db, counter.clone(), feed, clock.clone(), entropy);
         Self { service, clock, counter, changes }
+    }
+
+    /// Another process of the role, over the same tables.
+    async fn replica(&self, database: &TestDatabase) -> (Arc<KeysService>, Changes) {
+        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        let changes = Changes::new();
+        let feed = feed(&db, &changes, &self.clock);
+        let (config, counter) = (self.service.config.clone(), self.counter.clone());
+        let clock = self.clock.clone();
+        let service =
+            KeysService::new(config, Some(&master()), db, counter, feed, clock, Arc::new(OsEntropy));
+        (service, changes)
     }
 
     /// A user who was never here before.
@@ -151,9 +178,13 @@ impl Desk {
     }
 }
 
+fn master() -> MasterKey {
+    MasterKey::parse(&"07".repeat(32).into()).expect("a key")
+}
+
 fn user(id: UserId, operator: bool) -> Caller {
     let session_id = SessionId::from_uuid(id.uuid()).to_string();
-    let principal = caller::User { user_id: id.to_string(), session_id, operator };
+    let principal = caller::User { user_id: id.to_string(), session_id, operator, email: String::new() };
     Caller { ip: "192.0.2.1".into(), principal: Some(caller::Principal::User(principal)) }
 }
 

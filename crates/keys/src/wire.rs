@@ -1,14 +1,17 @@
 //! Rows as the messages that answer with them.
 
 use tollgate_db::DbTime;
-use tollgate_kernel::{ConsumerId, Fault, KeyId, PlanId, RoleId, SecretId, ServiceKeyId, WorkspaceId};
+use tollgate_kernel::{
+    ConsumerId, CreditAccountId, Fault, Id, InvitationId, KeyId, PlanId, RoleId, SecretId, ServiceKeyId,
+    Timestamp, UserId, WorkspaceId,
+};
 use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
     limits::{Limit, in_force},
     store::{
-        ConsumerRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow,
-        WorkspaceRow, limits_from_json,
+        AuditEvent, ConsumerRow, EventRow, InvitationRow, KeyRecord, KeyRow, Membership, PlanRow,
+        ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow, WorkspaceRow, limits_from_json,
     },
 };
 
@@ -19,7 +22,52 @@ pub(crate) fn workspace(row: WorkspaceRow, role: String) -> Result<wire::Workspa
         role,
         created_at: Some(to_wire(row.created_at.0)),
         limits: on_the_wire(limits_from_json(&row.limits)?),
+        enabled: row.enabled,
     })
+}
+
+pub(crate) fn member(row: Membership) -> wire::Membership {
+    wire::Membership {
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        user_id: UserId::from(row.user_id).to_string(),
+        role: row.role,
+        created_at: Some(to_wire(row.created_at.0)),
+    }
+}
+
+pub(crate) fn invitation(row: InvitationRow, now: Timestamp) -> wire::Invitation {
+    let status = match &row {
+        it if it.accepted_at.is_some() => "accepted",
+        it if it.revoked_at.is_some() => "revoked",
+        it if it.is_pending(now) => "pending",
+        _ => "expired",
+    };
+    wire::Invitation {
+        id: InvitationId::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        email: row.email,
+        role: row.role,
+        status: status.to_owned(),
+        invited_by: UserId::from(row.invited_by).to_string(),
+        created_at: Some(to_wire(row.created_at.0)),
+        expires_at: Some(to_wire(row.expires_at.0)),
+        accepted_at: instant(row.accepted_at),
+        accepted_by: row.accepted_by.map(|id| UserId::from(id).to_string()).unwrap_or_default(),
+        revoked_at: instant(row.revoked_at),
+    }
+}
+
+pub(crate) fn audit_event(row: EventRow) -> wire::AuditEvent {
+    wire::AuditEvent {
+        id: Id::<AuditEvent>::from(row.id).to_string(),
+        workspace_id: WorkspaceId::from(row.workspace_id).to_string(),
+        at: Some(to_wire(row.at.0)),
+        actor: row.actor,
+        session: row.session,
+        ip: row.ip,
+        action: row.action,
+        target: row.target,
+    }
 }
 
 pub(crate) fn workspace_id(key: &KeyRow) -> String {
@@ -76,7 +124,9 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
         enabled: key.enabled,
         expires_at: instant(key.expires_at),
         revoked_at: instant(key.revoked_at),
-        last_used_at: instant(last_used),
+        last_used_at: last_used.as_ref().map(|it| to_wire(it.at.0)),
+        last_used_ip: last_used.as_ref().and_then(|it| it.network.clone()),
+        last_user_agent: last_used.and_then(|it| it.user_agent),
         created_by: key.created_by,
         created_at: Some(to_wire(key.created_at.0)),
         description: key.description,
@@ -88,7 +138,7 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
 }
 
 pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
-    let ResolvedKey { secret, key, plan, workspace, consumer, roles } = found;
+    let ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account } = found;
     let limits = limits(&key, &plan)?;
     let environment = wire::Environment::from(key.environment()?);
     let consumer_scopes = consumer.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|plan| &plan.scopes.0);
@@ -110,12 +160,13 @@ pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
         plan_id: PlanId::from(key.plan_id).to_string(),
         not_before: instant(key.not_before),
         consumer: consumer.map(consumer_grant).transpose()?,
-        workspace_limits: on_the_wire(limits_from_json(&workspace.limits)?),
+        workspace_limits: shared_limits(&workspace)?,
         secret: Some(wire::SecretGrant {
             secret_id: SecretId::from(secret.id).to_string(),
             retires_at: instant(secret.retired_at),
             revoked_at: instant(secret.revoked_at),
         }),
+        credit_account_id: credit_account.map(|id| CreditAccountId::from(id).to_string()).unwrap_or_default(),
     })
 }
 
@@ -140,15 +191,28 @@ fn scopes_in_force(
     scopes
 }
 
-fn consumer_grant((consumer, plan): (ConsumerRow, Option<PlanRow>)) -> Result<wire::ConsumerGrant, Fault> {
-    let of_plan = plan.as_ref().map(|plan| limits_from_json(&plan.limits)).transpose()?;
-    let limits = in_force(of_plan.unwrap_or_default(), limits_from_json(&consumer.limits)?);
+fn consumer_grant(found: (ConsumerRow, Option<PlanRow>)) -> Result<wire::ConsumerGrant, Fault> {
+    let limits = consumer_limits(&found)?;
+    let (consumer, plan) = found;
     Ok(wire::ConsumerGrant {
         consumer_id: ConsumerId::from(consumer.id).to_string(),
         enabled: consumer.enabled,
-        limits: on_the_wire(limits),
+        limits,
         plan_id: plan.map(|plan| PlanId::from(plan.id).to_string()).unwrap_or_default(),
     })
+}
+
+/// The limits that all keys of a consumer share.
+pub(crate) fn consumer_limits(
+    (consumer, plan): &(ConsumerRow, Option<PlanRow>),
+) -> Result<Vec<ratelimit::Limit>, Fault> {
+    let of_plan = plan.as_ref().map(|plan| limits_from_json(&plan.limits)).transpose()?;
+    Ok(on_the_wire(in_force(of_plan.unwrap_or_default(), limits_from_json(&consumer.limits)?)))
+}
+
+/// The limits that all keys of a workspace share.
+pub(crate) fn shared_limits(workspace: &WorkspaceRow) -> Result<Vec<ratelimit::Limit>, Fault> {
+    Ok(on_the_wire(limits_from_json(&workspace.limits)?))
 }
 
 fn on_the_wire(limits: Vec<Limit>) -> Vec<ratelimit::Limit> {
@@ -170,7 +234,7 @@ pub(crate) fn service_key(row: ServiceKeyRow) -> wire::ServiceKey {
     }
 }
 
-fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> {
+pub(crate) fn limits(key: &KeyRow, plan: &PlanRow) -> Result<Vec<ratelimit::Limit>, Fault> {
     Ok(on_the_wire(in_force(limits_from_json(&plan.limits)?, limits_from_json(&key.limits)?)))
 }
 

@@ -1,9 +1,9 @@
-//! Workspaces: the personal one, made on first need; shown and changed; and what a caller is to a workspace.
+//! Workspaces: the personal one, made on first need, and others; shown and changed; and what a caller is to a workspace.
 
 use serde_json::json;
 use tollgate_changes::{Cut, Effect};
 use tollgate_db::DbJson;
-use tollgate_kernel::{Fault, UserId, WorkspaceId};
+use tollgate_kernel::{Code, Fault, Timestamp, UserId, WorkspaceId};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{MemberRole, Subject};
 
@@ -16,9 +16,12 @@ use crate::{
     page::Page,
     patch::Cleared,
     plans::starting_plans,
-    store::{Change, Deed, MemberRow, WorkspaceChanges, WorkspaceRow, limits_to_json},
+    store::{Change, Deed, MemberRow, Outcome, WorkspaceChanges, WorkspaceRow, limits_to_json},
     wire as messages,
 };
+
+/// How many workspaces a user may make, beside the personal one.
+const WORKSPACES_OF_A_USER: i64 = 20;
 
 fn parse(message: &wire::UpdateWorkspaceRequest) -> Result<WorkspaceChanges, Fault> {
     let mut problems = Problems::default();
@@ -28,6 +31,7 @@ fn parse(message: &wire::UpdateWorkspaceRequest) -> Result<WorkspaceChanges, Fau
     let changes = WorkspaceChanges {
         name: message.name.as_deref().map(|text| input::name(text, it)),
         limits: cleared.field("limits", limits, it).or_default().map(|limits| limits_to_json(&limits)),
+        enabled: message.enabled,
     };
     problems.check()?;
     Ok(changes)
@@ -44,6 +48,42 @@ impl KeysService {
         let row = self.personal_workspace(&caller, id).await?;
         let workspace = messages::workspace(row, MemberRole::Owner.to_string())?;
         Ok(wire::EnsurePersonalWorkspaceResponse { workspace: Some(workspace) })
+    }
+
+    pub(crate) async fn create_workspace(
+        &self,
+        message: wire::CreateWorkspaceRequest,
+    ) -> Result<wire::CreateWorkspaceResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let mut problems = Problems::default();
+        let name = input::name(&message.name, &mut problems);
+        problems.check()?;
+        // A machine is a member of nothing.
+        let Principal::User { id: owner, .. } = caller.principal else { return Err(forbidden()) };
+        self.personal_workspace(&caller, owner).await?;
+        let (id, now) = (WorkspaceId::new(&*self.clock, &*self.entropy), self.clock.now());
+        let row = WorkspaceRow { created_by: Some(owner.into()), ..new_workspace(id, name, now) };
+        let deed = Deed {
+            caller: &caller,
+            workspace: id,
+            action: "workspace.create",
+            target: id.to_string(),
+            at: now,
+        };
+        let plans = starting_plans(id, &*self.clock, &*self.entropy);
+        let (change, member) = (Change::grants(&self.store, deed), new_owner(id, owner, now));
+        let made =
+            self.store.workspace_create(change, row.clone(), member, plans, WORKSPACES_OF_A_USER).await?;
+        match made {
+            Outcome::Changed(()) | Outcome::Audited(()) => {
+                let workspace = messages::workspace(row, MemberRole::Owner.to_string())?;
+                Ok(wire::CreateWorkspaceResponse { workspace: Some(workspace) })
+            }
+            Outcome::Unchanged(()) => Err(Fault::new(
+                Code::Conflict,
+                format!("A user may make at most {WORKSPACES_OF_A_USER} workspaces beside the personal one."),
+            )),
+        }
     }
 
     pub(crate) async fn list_workspaces(
@@ -85,6 +125,9 @@ impl KeysService {
         if changes.limits.is_some() {
             standing.require(Action::LimitWorkspace, "workspace")?;
         }
+        if changes.enabled.is_some() {
+            standing.require(Action::DisableWorkspace, "workspace")?;
+        }
         let answer = |row, effect: Option<Effect>| {
             let workspace = Some(messages::workspace(row, standing.role())?);
             Ok(wire::UpdateWorkspaceResponse { workspace, effect: effect.map(Into::into) })
@@ -95,7 +138,7 @@ impl KeysService {
         let id = row.id.typed();
         let (target, at) = (message.workspace_id, self.clock.now());
         let deed = Deed { caller: &caller, workspace: id, action: "workspace.update", target, at };
-        let change = if changes.limits.is_some() {
+        let change = if changes.limits.is_some() || changes.enabled.is_some() {
             let cut = Cut { subject: Subject::Workspace(id), wait: !message.no_wait };
             Change::cuts_off(&self.store, cut, deed)
         } else {
@@ -126,7 +169,7 @@ impl KeysService {
             let known = match standing {
                 Standing::Stranger => false,
                 Standing::Operator => self.store.workspace_exists(id).await?,
-                Standing::Member(_) | Standing::ServiceKey(_) => true,
+                Standing::Member(_) | Standing::ServiceKey(_) | Standing::Suspended(_) => true,
             };
             return if known { Ok((id, standing)) } else { Err(Fault::not_found("workspace")) };
         }
@@ -145,14 +188,19 @@ impl KeysService {
         match caller.principal {
             Principal::User { operator: true, .. } => Ok(Standing::Operator),
             Principal::User { id, operator: false } => {
-                let role = self.store.member_role(workspace, id).await?;
-                Ok(role.map_or(Standing::Stranger, Standing::Member))
+                let Some((role, enabled)) = self.store.member_standing(workspace, id).await? else {
+                    return Ok(Standing::Stranger);
+                };
+                Ok(in_force(Standing::Member(role), enabled))
             }
             Principal::ServiceKey(id) => {
                 let key = self.store.service_key_by_id(id).await?;
                 let key = key.filter(|key| key.is_live(self.clock.now())).ok_or_else(nobody)?;
-                let here = key.workspace_id.typed() == workspace;
-                if here { Ok(Standing::ServiceKey(key.permissions()?)) } else { Ok(Standing::Stranger) }
+                if key.workspace_id.typed() != workspace {
+                    return Ok(Standing::Stranger);
+                }
+                let enabled = self.store.workspace_enabled(workspace).await?.ok_or_else(nobody)?;
+                Ok(in_force(Standing::ServiceKey(key.permissions()?), enabled))
             }
             Principal::System => Err(nobody()),
         }
@@ -165,20 +213,10 @@ impl KeysService {
         }
         let (id, now) = (WorkspaceId::new(&*self.clock, &*self.entropy), self.clock.now());
         let workspace = WorkspaceRow {
-            id: id.into(),
-            name: "Personal".to_owned(),
             personal_owner: Some(owner.into()),
-            enabled: true,
-            created_at: now.into(),
-            limits: DbJson(json!([])),
-            policy: DbJson(json!({})),
+            ..new_workspace(id, "Personal".to_owned(), now)
         };
-        let member = MemberRow {
-            workspace_id: id.into(),
-            user_id: owner.into(),
-            role: MemberRole::Owner.as_str(),
-            created_at: now.into(),
-        };
+        let member = new_owner(id, owner, now);
         let deed =
             Deed { caller, workspace: id, action: "workspace.create", target: id.to_string(), at: now };
         let plans = starting_plans(id, &*self.clock, &*self.entropy);
@@ -186,5 +224,32 @@ impl KeysService {
         // Read again: another call may have been first.
         let row = self.store.workspace_personal(owner).await?;
         row.ok_or_else(|| Fault::internal("the personal workspace that was just made is not there"))
+    }
+}
+
+/// What the caller is to a workspace, as far as that is in force.
+fn in_force(standing: Standing, enabled: bool) -> Standing {
+    if enabled { standing } else { Standing::Suspended(Box::new(standing)) }
+}
+
+fn new_workspace(id: WorkspaceId, name: String, now: Timestamp) -> WorkspaceRow {
+    WorkspaceRow {
+        id: id.into(),
+        name,
+        personal_owner: None,
+        enabled: true,
+        created_at: now.into(),
+        limits: DbJson(json!([])),
+        policy: DbJson(json!({})),
+        created_by: None,
+    }
+}
+
+fn new_owner(workspace: WorkspaceId, user: UserId, now: Timestamp) -> MemberRow {
+    MemberRow {
+        workspace_id: workspace.into(),
+        user_id: user.into(),
+        role: MemberRole::Owner.as_str(),
+        created_at: now.into(),
     }
 }

@@ -28,9 +28,15 @@ redacted! {
     identity::RefreshRequest { ip }
     identity::SignupRequest { ip }
     identity::TokenSet { session_id, expires_in, refresh_expires_in }
+    keys::AcceptInvitationRequest { caller }
+    keys::CreateInvitationResponse { invitation }
     keys::CreateKeyRequest { caller, workspace_id, environment, plan_id }
     keys::CreateKeyResponse { key }
     keys::CreateServiceKeyResponse { service_key }
+    keys::ImportedSecret { algorithm, retires_at }
+    keys::ResolveImportedKeyRequest {}
+    keys::CreateWebhookResponse { webhook }
+    keys::ReportLeaksRequest { key_identifier }
     keys::ResolveKeyRequest { public_id }
     keys::ResolveServiceKeyRequest { public_id }
     // Headers of a client's request: its credential is among them.
@@ -38,6 +44,7 @@ redacted! {
     core::HeaderValue { key }
     keys::RotateKeyRequest { caller, key_id, grace_seconds, no_wait }
     keys::RotateKeyResponse { key_id, start, secret_id, previous }
+    keys::RotateWebhookSecretResponse { webhook }
 }
 
 #[cfg(test)]
@@ -55,9 +62,11 @@ mod tests {
         let asked = attribute_context::HttpRequest { headers, ..Default::default() };
         let nested = identity::LoginResponse { tokens: Some(tokens) };
         let rotated = keys::RotateKeyResponse { secret: "hunter2".into(), ..Default::default() };
-        assert!(
-            !format!("{login:?}{created:?}{verify:?}{nested:?}{rotated:?}{header:?}{asked:?}")
-                .contains("hunter2")
-        );
+        let invited = keys::CreateInvitationResponse { token: "hunter2".into(), ..Default::default() };
+        let accepted = keys::AcceptInvitationRequest { token: "hunter2".into(), ..Default::default() };
+        let imported = keys::ImportedSecret { hash: "hunter2".into(), ..Default::default() };
+        let foreign = keys::ResolveImportedKeyRequest { credential: "hunter2".into() };
+        let keys = format!("{created:?}{verify:?}{rotated:?}{invited:?}{accepted:?}{imported:?}{foreign:?}");
+        assert!(!format!("{login:?}{nested:?}{header:?}{asked:?}{keys}").contains("hunter2"));
     }
 }

@@ -1,8 +1,9 @@
 //! What is asked of the role, as the rest of it sees it: parsed from the wire, with every bound kept. A call to decide is
-//! here, with its limits in [`charge`]; what comes after a call is in [`settle`], and what is done to a subject's limits
+//! here, with its limits in [`charge`] and its credit in [`credit`]; what comes after a call is in [`settle`], and what is done to a subject's limits
 //! in [`standing`].
 
 mod charge;
+mod credit;
 mod settle;
 mod standing;
 
@@ -11,10 +12,11 @@ use std::{collections::HashSet, sync::Arc};
 use tollgate_kernel::Fault;
 use tollgate_proto::ratelimit as wire;
 
-use crate::tally::{QUOTA_EXCEEDED, RATE_LIMITED, is_name};
+use crate::tally::{Client, QUOTA_EXCEEDED, RATE_LIMITED, is_name};
 
 pub(crate) use self::{
     charge::{Charge, Key, OnFailure, Rule},
+    credit::{CREDITS, Move},
     settle::{Settle, Wrong},
     standing::{PutOverride, Reset, ended},
 };
@@ -25,6 +27,10 @@ const MAX_CHARGES: usize = 32;
 const MAX_CALLS: usize = 100;
 /// The longest request id, in characters.
 const MAX_REQUEST_ID: usize = 128;
+/// Most of what is kept of who called, in bytes.
+const MAX_NETWORK: usize = 64;
+const MAX_USER_AGENT: usize = 200;
+const NO_NAME: &str = "must be 1 to 128 visible ASCII characters without braces";
 /// How long an accepted call is remembered by its request id, and can be settled, in microseconds.
 pub(crate) const REMEMBERED: i64 = 600_000_000;
 /// The longest time for which a reservation can be settled, in seconds.
@@ -34,7 +40,7 @@ const MAX_HOLD: u32 = 86_400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) partition: String,
-    /// No two of the same subject and name.
+    /// No two of the same subject and name. The credit is the last, if there is one.
     pub(crate) charges: Vec<Charge>,
     pub(crate) tally: Option<Tally>,
     /// Decide and report, change nothing.
@@ -46,11 +52,21 @@ pub(crate) struct Call {
 }
 
 /// Where the call is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) subject: String,
+    /// What the subject belongs to; empty: nothing.
+    pub(crate) group: String,
     /// The code if no limit denies.
     pub(crate) code: String,
+    pub(crate) client: Client,
+}
+
+impl Tally {
+    /// Where it is counted, whoever calls: subject, group and code.
+    pub(crate) fn place(&self) -> (&str, &str, &str) {
+        (&self.subject, &self.group, &self.code)
+    }
 }
 
 impl Call {
@@ -62,11 +78,13 @@ impl Call {
         Ok(request.calls.into_iter().map(Self::try_from).collect())
     }
 
-    /// How the call is counted if the limit at this position denies it.
-    pub(crate) fn denied_as(&self, by: usize) -> &'static str {
+    /// How the call is counted if the limit at this position denies it. Not at all if that is the credit: whoever asks may
+    /// deposit more and ask again.
+    pub(crate) fn denied_as(&self, by: usize) -> Option<&'static str> {
         match self.charges[by].rule {
-            Rule::Calendar(_) => QUOTA_EXCEEDED,
-            _ => RATE_LIMITED,
+            Rule::Calendar(_) => Some(QUOTA_EXCEEDED),
+            Rule::Credit => None,
+            _ => Some(RATE_LIMITED),
         }
     }
 }
@@ -75,10 +93,11 @@ impl TryFrom<wire::CheckRequest> for Call {
     type Error = Fault;
 
     fn try_from(request: wire::CheckRequest) -> Result<Self, Fault> {
-        if request.charges.len() > MAX_CHARGES {
+        if request.charges.len() + usize::from(request.credit.is_some()) > MAX_CHARGES {
             return Err(Fault::invalid("/charges", format!("must be at most {MAX_CHARGES}")));
         }
-        let charges = request.charges.into_iter().enumerate().map(charge::parse);
+        let limits = request.charges.into_iter().enumerate().map(charge::parse);
+        let charges = limits.chain(request.credit.map(credit::parse));
         let call = Self {
             partition: partition(request.partition)?,
             charges: charges.collect::<Result<_, _>>()?,
@@ -118,7 +137,7 @@ impl TryFrom<wire::ReserveRequest> for Call {
 }
 
 /// The same violations, of a part of the request.
-fn within(part: &str, fault: &Fault) -> Fault {
+pub(crate) fn within(part: &str, fault: &Fault) -> Fault {
     let mut violations = fault.violated().to_vec();
     for violation in &mut violations {
         violation.pointer = format!("{part}{}", violation.pointer).into();
@@ -131,7 +150,21 @@ fn tally(tally: wire::Tally) -> Result<Tally, Fault> {
     if !(1..=64).contains(&tally.code.len()) || !tally.code.bytes().all(code) {
         return Err(Fault::invalid("/tally/code", "must be 1 to 64 characters of A-Z, 0-9 and `_`"));
     }
-    Ok(Tally { subject: name(tally.subject, || "/tally/subject".to_owned())?, code: tally.code })
+    let group = tally.group;
+    if !group.is_empty() && !is_name(&group) {
+        return Err(Fault::invalid("/tally/group", NO_NAME));
+    }
+    let network = tally.network;
+    if network.len() > MAX_NETWORK || !network.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::invalid("/tally/network", "must be at most 64 visible ASCII characters"));
+    }
+    let user_agent = tally.user_agent;
+    if user_agent.len() > MAX_USER_AGENT || user_agent.chars().any(char::is_control) {
+        let detail = "must be at most 200 bytes, and have no control characters";
+        return Err(Fault::invalid("/tally/user_agent", detail));
+    }
+    let subject = name(tally.subject, || "/tally/subject".to_owned())?;
+    Ok(Tally { subject, group, code: tally.code, client: Client::new(&network, &user_agent) })
 }
 
 fn request_id(id: &str) -> Result<Option<Arc<str>>, Fault> {
@@ -150,7 +183,7 @@ fn name(text: String, pointer: impl Fn() -> String) -> Result<String, Fault> {
     if is_name(&text) {
         return Ok(text);
     }
-    Err(Fault::invalid(pointer(), "must be 1 to 128 visible ASCII characters without braces"))
+    Err(Fault::invalid(pointer(), NO_NAME))
 }
 
 /// Two charges of one state in one call would each be decided as if the other were not there.

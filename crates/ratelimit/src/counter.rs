@@ -1,7 +1,8 @@
 //! What keeps the state and decides and counts a call in one atomic step: in this process ([`memory`]), or in Redis
 //! ([`redis`]) with the failure policies of its limits when that is gone ([`fallback`]), and not asked what it surely denies
-//! ([`denials`]).
+//! ([`denials`]) or was charged before ([`ahead`]).
 
+mod ahead;
 mod denials;
 mod fallback;
 mod memory;
@@ -12,13 +13,14 @@ use std::{error::Error, sync::Arc};
 use tollgate_kernel::{Clock, Code, Entropy, Fault};
 
 use crate::{
-    call::{Call, Key, PutOverride, Reset, Settle, Wrong},
-    engine::{Denial, Outlook, Override},
+    call::{Call, Key, Move, PutOverride, Reset, Settle, Wrong},
+    engine::{Credit, Denial, Outlook, Override},
     settings::Store,
     tally::{Batch, BatchId},
 };
 
 use self::{
+    ahead::Ahead,
     denials::Denials,
     fallback::Fallback,
     memory::{Memory, Scope, SnapshotFile},
@@ -48,6 +50,8 @@ pub(crate) enum Undecided {
     Unknown,
     /// The call was settled otherwise.
     Settled,
+    /// It wants more than the limit at this position lets pass at any time.
+    TooMuch(usize),
     /// These are not costs of the call.
     Wrong(Wrong),
     /// The partition has as many overrides as it may have.
@@ -63,7 +67,7 @@ pub(crate) enum Counter {
     /// In this process.
     Memory { memory: Arc<Memory>, snapshot: Option<SnapshotFile> },
     /// In Redis, and in this process while that is gone.
-    Redis(Box<Fallback>),
+    Redis(Arc<Fallback>),
 }
 
 impl Counter {
@@ -91,11 +95,13 @@ impl Counter {
                 check_eviction,
                 max_states,
                 denial_cache,
+                charge_ahead,
             } => {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
+                let ahead = Ahead::new(charge_ahead, clock.clone(), entropy.clone());
                 let redis = Redis::open(&url, prefix, pace, check_eviction, clock.clone(), entropy)?;
-                Self::Redis(Box::new(Fallback::new(redis, memory, Denials::new(denial_cache), clock)))
+                Self::Redis(Fallback::new(redis, memory, Denials::new(denial_cache), ahead, clock))
             }
         })
     }
@@ -113,6 +119,14 @@ impl Counter {
         match self {
             Self::Memory { memory, .. } => Ok(memory.settle(settle)?),
             Self::Redis(fallback) => fallback.settle(settle).await,
+        }
+    }
+
+    /// Makes a step of an account of credits; and how that stands after it, if it is there.
+    pub(crate) async fn make(&self, step: &Move) -> Result<Option<Credit>, Fault> {
+        match self {
+            Self::Memory { memory, .. } => Ok(memory.make(step)?),
+            Self::Redis(fallback) => fallback.make(step).await,
         }
     }
 
@@ -177,10 +191,17 @@ impl Counter {
         }
     }
 
-    /// Keeps what was counted in this process for the next, if there is a place for it. Nothing is to be counted after it.
+    /// Keeps what was counted in this process for the next, if there is a place for it, and gives back what it charged ahead.
+    /// Nothing is to be counted after it.
     pub(crate) async fn close(&self) -> Result<(), Fault> {
-        let Self::Memory { memory, snapshot: Some(file) } = self else { return Ok(()) };
-        let (memory, file) = (memory.clone(), file.clone());
+        let (memory, file) = match self {
+            Self::Memory { memory, snapshot: Some(file) } => (memory.clone(), file.clone()),
+            Self::Memory { .. } => return Ok(()),
+            Self::Redis(fallback) => {
+                fallback.close().await;
+                return Ok(());
+            }
+        };
         let written = tokio::task::spawn_blocking(move || file.write(&memory.snapshot())).await;
         written.map_err(Fault::internal)?.map_err(unusable)
     }
@@ -211,6 +232,10 @@ impl From<Undecided> for Fault {
             Undecided::Reused => Self::invalid(
                 "/request_id",
                 "was used for a call with other charges, which is still remembered",
+            ),
+            Undecided::TooMuch(by) => Self::invalid(
+                format!("/charges/{by}/cost"),
+                "is more than the limit ever allows: such a call could never pass",
             ),
             Undecided::Unknown => Self::not_found("remembered call"),
             Undecided::Settled => Self::new(Code::Conflict, "The call was settled otherwise."),

@@ -1,14 +1,15 @@
 //! The rules by which a call is decided: pure functions of limits, states and the time. `counter/memory` applies them as
 //! they are; the scripts of `counter/redis` say them again for Redis, and a test proves the two equal.
 //!
-//! One file per algorithm says how it counts: [`window`], [`bucket`], [`leases`], and [`calendar`] for the periods of a
-//! calendar. [`state`] is what is kept of a limit: how a call is accepted, and how it is given back.
+//! One file per algorithm says how it counts: [`window`], [`bucket`], [`leases`], [`credit`], and [`calendar`] for the periods
+//! of a calendar. [`state`] is what is kept of a limit: how a call is accepted, and how it is given back.
 //!
 //! Times and durations are microseconds; times are counted from the Unix epoch. All of them, and all sums of units, stay
 //! below 2^53, because Redis counts in doubles.
 
 mod bucket;
 mod calendar;
+mod credit;
 mod leases;
 mod state;
 mod window;
@@ -19,9 +20,10 @@ mod tests;
 pub(crate) use self::{
     bucket::Bucket,
     calendar::{Calendar, Period, Periods},
+    credit::{Credit, Step, StepKind},
     leases::{Lease, Leases},
     state::{Counted, Given, Mark, State},
-    window::{Entry, Log, grain},
+    window::{EXACT, Entry, Log, grain},
 };
 
 /// The largest number of a limit, and of a bucket's burst.
@@ -40,7 +42,7 @@ pub(crate) struct Spec {
     pub(crate) limit: u64,
     /// What stands in place of the number.
     pub(crate) replaced: Option<Override>,
-    /// The units wanted, at most `limit`. 0 asks whether one more would pass, and takes none.
+    /// The units wanted, at most [`MAX_LIMIT`]. 0 asks whether one more would pass, and takes none.
     pub(crate) cost: u64,
     /// Counted and reported, never enforced.
     pub(crate) shadow: bool,
@@ -57,6 +59,8 @@ pub(crate) enum Algorithm {
     Calendar { periods: Periods },
     /// So many leases at one time, each ending by itself after this long.
     Concurrency { lease: i64 },
+    /// Units that were deposited. Time brings none back. The limit is the most that a call may cost.
+    Credit,
 }
 
 /// A number in place of a limit's own, for a time.
@@ -82,20 +86,21 @@ pub(crate) struct Decision {
 /// What stands in the way of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denial {
-    /// The position of the enforced limit that makes the caller wait longest; of equals, the first.
+    /// The position of the enforced limit that makes the caller wait longest; of equals, the first. Of a credit only if no
+    /// limit denies.
     pub(crate) by: usize,
-    /// How long until the same call passes, if nothing else is counted meanwhile.
+    /// How long until the same call passes, if nothing else is counted meanwhile. Of a credit 0: that is no matter of time.
     pub(crate) wait: i64,
 }
 
 /// How a limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outlook {
-    /// The number in force.
+    /// The number in force; of a credit, the number of the last step.
     pub(crate) limit: u64,
     /// Units that would pass now.
     pub(crate) remaining: u64,
-    /// How long until all units would pass, if nothing more is counted.
+    /// How long until all units would pass, if nothing more is counted; of a credit, what the account has beside.
     pub(crate) reset: i64,
     /// The length of the present period of a calendar; of the others, 0.
     pub(crate) period: i64,
@@ -114,18 +119,32 @@ pub(crate) struct OutOfBounds(pub(crate) i64);
 pub(crate) fn decide(specs: &[Spec], states: &[Option<&State>], now: i64) -> Result<Decision, OutOfBounds> {
     let at = states.iter().flatten().map(|state| state.newest).fold(now, i64::max);
     let mut decision = Decision { at, denial: None, exceeded: 0 };
+    let mut lacking = None;
     for (by, (spec, state)) in specs.iter().zip(states).enumerate() {
         let passes = spec.passes_at(*state, at)?;
         if passes == at {
             continue;
         }
         decision.exceeded |= 1 << by;
+        if spec.algorithm == Algorithm::Credit {
+            lacking = Some(Denial { by, wait: 0 });
+            continue;
+        }
         let wait = passes - now;
         if !spec.shadow && wait > decision.denial.map_or(0, |denial| denial.wait) {
             decision.denial = Some(Denial { by, wait });
         }
     }
+    decision.denial = decision.denial.or(lacking);
     Ok(decision)
+}
+
+impl Denial {
+    /// Whether the call wants more than the limit ever lets pass: then no wait helps. Every other wait is shorter than that
+    /// for an override to end, and for a window to pass after it.
+    pub(crate) fn is_for_ever(&self) -> bool {
+        self.wait > 4 * MAX_WINDOW
+    }
 }
 
 impl Decision {
@@ -147,6 +166,9 @@ impl Decision {
 
     /// How the limit at this position stands: `state` is what it is after the call, and the call came at `now`.
     pub(crate) fn outlook(&self, position: usize, spec: &Spec, state: Option<&State>, now: i64) -> Outlook {
+        if spec.algorithm == Algorithm::Credit {
+            return credit::outlook(state, self.exceeds(position));
+        }
         let (at, limit) = (self.at, spec.limit_at(self.at));
         let left = |used: u64| limit.saturating_sub(used);
         let (remaining, reset) = match (spec.algorithm, state.map(|state| &state.counted)) {
@@ -194,6 +216,9 @@ impl Spec {
     /// As [`Spec::passes_at`], with this number in force for ever.
     fn fits_at(&self, state: Option<&State>, limit: u64, at: i64) -> Result<i64, OutOfBounds> {
         let wanted = self.cost.max(1);
+        if self.algorithm == Algorithm::Credit {
+            return Ok(if credit::left(state) >= wanted { at } else { NEVER });
+        }
         let period = match self.algorithm {
             Algorithm::Calendar { periods } => Some(periods.around(at).ok_or(OutOfBounds(at))?),
             _ => None,

@@ -10,17 +10,17 @@ use tollgate_proto::{
     RateLimit,
     fault::to_status,
     ratelimit::{
-        AckTalliesRequest, AckTalliesResponse, CheckBatchRequest, CheckBatchResponse, CheckRequest,
-        CheckResponse, DeleteOverrideRequest, DeleteOverrideResponse, DrainTalliesRequest,
-        DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse, PutOverrideRequest,
-        PutOverrideResponse, RefundRequest, ReserveRequest, ResetRequest, ResetResponse, SettleRequest,
-        SettleResponse,
+        AccountState, AckTalliesRequest, AckTalliesResponse, CheckBatchRequest, CheckBatchResponse,
+        CheckRequest, CheckResponse, DeleteOverrideRequest, DeleteOverrideResponse, DepositRequest,
+        DrainTalliesRequest, DrainTalliesResponse, ListOverridesRequest, ListOverridesResponse,
+        PutOverrideRequest, PutOverrideResponse, RefundRequest, ReserveRequest, ResetRequest, ResetResponse,
+        SettleRequest, SettleResponse, WithdrawRequest,
     },
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
-    call::{self, Call, PutOverride, Reset, Settle},
+    call::{self, Call, Move, PutOverride, Reset, Settle},
     counter::Counter,
     settings::Settings,
     tally::BatchId,
@@ -90,6 +90,10 @@ impl RateLimitService {
         Ok(Response::new(SettleResponse { returned }))
     }
 
+    async fn make(&self, step: Result<Move, Fault>) -> Result<AccountState, Fault> {
+        Ok(answers::account(self.counter.make(&step?).await?))
+    }
+
     async fn forget(&self, request: ResetRequest) -> Result<ResetResponse, Fault> {
         self.counter.reset(&Reset::try_from(request)?).await?;
         Ok(ResetResponse {})
@@ -144,7 +148,12 @@ impl RateLimit for RateLimitService {
 
     async fn reserve(&self, request: Request<ReserveRequest>) -> Answered<CheckResponse> {
         let call = Call::try_from(request.into_inner()).map_err(to_status)?;
-        answered(self.decide(call).await)
+        let decided = self.decide(call).await;
+        answered(
+            decided.map_err(
+                |fault| if fault.violated().is_empty() { fault } else { call::within("/call", &fault) },
+            ),
+        )
     }
 
     async fn settle(&self, request: Request<SettleRequest>) -> Answered<SettleResponse> {
@@ -153,6 +162,14 @@ impl RateLimit for RateLimitService {
 
     async fn refund(&self, request: Request<RefundRequest>) -> Answered<SettleResponse> {
         self.give_back(request.into_inner().try_into()).await
+    }
+
+    async fn deposit(&self, request: Request<DepositRequest>) -> Answered<AccountState> {
+        answered(self.make(request.into_inner().try_into()).await)
+    }
+
+    async fn withdraw(&self, request: Request<WithdrawRequest>) -> Answered<AccountState> {
+        answered(self.make(request.into_inner().try_into()).await)
     }
 
     async fn reset(&self, request: Request<ResetRequest>) -> Answered<ResetResponse> {

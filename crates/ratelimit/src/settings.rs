@@ -30,6 +30,11 @@ pub struct Config {
     /// much later than at once units count that another process gives back. 0: Redis is always asked. Default 250.
     #[serde(deserialize_with = "millis::<_, 0, 1000>")]
     pub denial_cache_ms: u64,
+    /// Milliseconds, 0 to 100: for how long at most calls of large limits that come often are charged ahead, so that Redis is
+    /// asked once for many; and how long a reset or a change of an override waits for them at most. 0: each is asked for.
+    /// Default 25.
+    #[serde(deserialize_with = "millis::<_, 0, 100>")]
+    pub charge_ahead_ms: u64,
     /// How many states, remembered calls and overrides this process holds, 1000 to 100 000 000; a state with many entries
     /// counts once more for every 64 of them. Beyond it, calls that need one more are not decided. Default 1 000 000.
     #[serde(deserialize_with = "max_states")]
@@ -48,6 +53,7 @@ impl Default for Config {
             redis_retry_interval_ms: 250,
             redis_check_eviction: true,
             denial_cache_ms: 250,
+            charge_ahead_ms: 25,
             memory_max_states: 1_000_000,
             envoy_config: PathBuf::new(),
         }
@@ -68,6 +74,7 @@ impl Config {
             check_eviction: self.redis_check_eviction,
             max_states,
             denial_cache: Duration::from_millis(self.denial_cache_ms),
+            charge_ahead: Duration::from_millis(self.charge_ahead_ms),
         });
         Settings { store }
     }
@@ -110,6 +117,8 @@ pub enum Store {
         max_states: usize,
         /// For how long at most a denied call is denied again without asking Redis.
         denial_cache: Duration,
+        /// For how long at most calls of large limits are charged ahead: 100 ms at most.
+        charge_ahead: Duration,
     },
 }
 
@@ -158,6 +167,7 @@ mod tests {
             (r#"{"redis_timeout_ms": 0}"#, "must be 1 to 10000 milliseconds"),
             (r#"{"redis_retry_interval_ms": 9}"#, "must be 10 to 60000 milliseconds"),
             (r#"{"denial_cache_ms": 1001}"#, "must be 0 to 1000 milliseconds"),
+            (r#"{"charge_ahead_ms": 101}"#, "must be 0 to 100 milliseconds"),
             (r#"{"memory_max_states": 999}"#, "must be 1000 to 100000000"),
             (r#"{"redis_prefix": "a{b}"}"#, "without braces"),
             (r#"{"redis_prefix": ""}"#, "must be 1 to 64"),

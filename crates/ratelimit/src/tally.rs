@@ -6,11 +6,14 @@ use chrono::DateTime;
 use tollgate_kernel::{Entropy, Fault};
 use tollgate_proto::{ratelimit as wire, time::to_wire};
 
+use crate::call::Tally;
+
 /// How a call is counted that a limit denied, whatever code it would have had.
 pub(crate) const RATE_LIMITED: &str = "RATE_LIMITED";
 /// The same, if that limit is a calendar's.
 pub(crate) const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
-/// Most rows in one batch; a tally with more is drained in several.
+/// Most rows in one batch; a tally with more is drained in several. A row has at most some 760 bytes, and a batch travels in
+/// one message of at most 4 MiB.
 pub(crate) const MAX_ROWS: usize = 5000;
 
 const MINUTE: i64 = 60_000_000;
@@ -23,19 +26,28 @@ pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
 }
 
-/// How many calls of one subject in one minute ended with one code.
+/// How many calls of one subject, while it belonged to one group, in one minute ended with one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) cell: Cell,
     pub(crate) count: u64,
     /// The latest of the calls, in microseconds.
     pub(crate) last_at: i64,
+    /// Whose call that was.
+    pub(crate) client: Client,
 }
+
+/// Who called, in one text: a network and what the caller says of its program, with a space between them. Neither is known:
+/// nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) String);
 
 /// Where a call is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Cell {
     pub(crate) subject: String,
+    /// What it belonged to; empty: nothing.
+    pub(crate) group: String,
     /// Minutes since the Unix epoch.
     pub(crate) minute: i64,
     pub(crate) code: String,
@@ -89,21 +101,48 @@ impl FromStr for BatchId {
 
 impl Cell {
     /// The cell of a call at this time, in microseconds.
-    pub(crate) fn at(now: i64, subject: &str, code: &str) -> Self {
-        Self { subject: subject.to_owned(), minute: now.div_euclid(MINUTE), code: code.to_owned() }
+    pub(crate) fn at(now: i64, tally: &Tally, code: &str) -> Self {
+        let (subject, group) = (tally.subject.clone(), tally.group.clone());
+        Self { subject, group, minute: Self::minute(now), code: code.to_owned() }
+    }
+
+    /// The minute of a time in microseconds.
+    pub(crate) fn minute(now: i64) -> i64 {
+        now.div_euclid(MINUTE)
+    }
+}
+
+impl Client {
+    /// A network that is a name without spaces, and a user agent.
+    pub(crate) fn new(network: &str, user_agent: &str) -> Self {
+        if network.is_empty() && user_agent.is_empty() {
+            return Self::default();
+        }
+        Self(format!("{network} {user_agent}"))
+    }
+
+    /// The network and the user agent.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        self.0.split_once(' ').unwrap_or_default()
     }
 }
 
 impl From<Batch> for wire::TallyBatch {
     fn from(batch: Batch) -> Self {
         let at = |micros| DateTime::from_timestamp_micros(micros).map(to_wire);
-        let rows = batch.rows.into_iter().map(|row| wire::TallyRow {
-            partition: batch.partition.clone(),
-            subject: row.cell.subject,
-            minute: at(row.cell.minute * MINUTE),
-            code: row.cell.code,
-            count: row.count,
-            last_at: at(row.last_at),
+        let rows = batch.rows.into_iter().map(|row| {
+            let (network, user_agent) = row.client.parts();
+            wire::TallyRow {
+                partition: batch.partition.clone(),
+                minute: at(row.cell.minute * MINUTE),
+                count: row.count,
+                last_at: at(row.last_at),
+                network: network.to_owned(),
+                user_agent: user_agent.to_owned(),
+                subject: row.cell.subject,
+                group: row.cell.group,
+                code: row.cell.code,
+            }
         });
         Self { id: batch.id.to_string(), rows: rows.collect() }
     }
@@ -116,7 +155,8 @@ pub(crate) fn is_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(plain)
 }
 
-fn token(entropy: &dyn Entropy) -> String {
+/// 32 hexadecimal digits that nobody guesses.
+pub(crate) fn token(entropy: &dyn Entropy) -> String {
     format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
 }
 
@@ -134,6 +174,15 @@ mod tests {
     fn an_id_survives_its_text() {
         for id in [BatchId::memory(&OsEntropy), BatchId::redis(&OsEntropy, "ws_1-m-2")] {
             assert_eq!(id.to_string().parse::<BatchId>().expect("an id"), id);
+        }
+    }
+
+    #[test]
+    fn a_client_survives_its_text() {
+        for (network, user_agent) in
+            [("", ""), ("203.0.113.0/24", ""), ("", "curl/8"), ("2001:db8:1::/48", "Mozilla/5.0 (X11; é)")]
+        {
+            assert_eq!(Client::new(network, user_agent).parts(), (network, user_agent));
         }
     }
 

@@ -5,6 +5,7 @@
 //! Tests that need a server are `#[ignore = "needs PostgreSQL"]`, `#[ignore = "needs Redis"]` or `#[ignore = "needs nginx"]`, so that `cargo test` runs
 //! everywhere; `scripts/test` brings the servers up and runs them too.
 
+mod bulk;
 mod clock;
 mod database;
 pub mod env;
@@ -19,6 +20,7 @@ mod process;
 mod redis;
 
 pub use self::{
+    bulk::Bulk,
     clock::MockClock,
     database::TestDatabase,
     gateway::{ENVOY_VERSION, Gateway, GatewayKind},

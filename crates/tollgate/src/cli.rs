@@ -1,5 +1,7 @@
 //! The command line, as clap reads it. What each command does is in `commands`.
 
+pub mod keys;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -73,6 +75,8 @@ pub enum Command {
     /// Manage operators, the administrators of this instance
     #[command(subcommand)]
     Operator(Operator),
+    /// Import, export and manage the keys of a running server, with a service key
+    Keys(keys::Keys),
     /// Print the OpenAPI 3.1 document of the HTTP interface
     Openapi,
     /// Make the secrets that a deployment of several processes shares
@@ -161,6 +165,20 @@ mod tests {
     #[test]
     fn an_unknown_role_is_refused() {
         assert!(Cli::try_parse_from(["tollgate", "serve", "kyes"]).is_err());
+    }
+
+    #[test]
+    fn a_key_is_never_an_argument() {
+        for words in [
+            &["tollgate", "keys", "list", "--service-key", "x"][..],
+            &["tollgate", "keys", "verify", "sk_live_0123456789"],
+        ] {
+            assert!(Cli::try_parse_from(words).is_err());
+        }
+        let words = ["tollgate", "keys", "import", "a.csv", "--map", "a=hash,b=-", "--service-key-file", "f"];
+        let Command::Keys(keys) = Cli::parse_from(words).command else { panic!("keys") };
+        let keys::Action::Import(import) = keys.action else { panic!("import") };
+        assert_eq!(import.map, ["a=hash", "b=-"]);
     }
 
     #[test]

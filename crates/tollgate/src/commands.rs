@@ -1,6 +1,7 @@
 //! What each command does. The command line itself is in `cli`.
 
 mod health;
+mod keys;
 mod operator;
 mod secrets;
 
@@ -89,6 +90,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             let id = block_on(operator::create(&config, &email, &password))?;
             print(&format!("{email} is an operator now: {id}\n"))
         }
+        Command::Keys(options) => block_on(keys::run(&options)),
         Command::Openapi => {
             print(&(tollgate_edge::openapi().to_pretty_json().map_err(Fault::internal)? + "\n"))
         }

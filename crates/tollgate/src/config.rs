@@ -34,6 +34,9 @@ const FILE: &str = "tollgate.toml";
 /// Settings whose values are secrets: never printed. Each has a twin with `_file` after its name.
 const SECRETS: [&str; 4] = ["master_key", "database.url", "redis.url", "mesh.token"];
 
+/// The variable with the service key of a client.
+const SERVICE_KEY: &str = "TOLLGATE_SERVICE_KEY";
+
 /// Variables that everybody knows, and the settings that they mean.
 const CONVENTIONAL: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
@@ -81,6 +84,12 @@ pub fn load_from(
         Some(config) if mistakes.is_empty() => Ok(Loaded { config, settings, warnings }),
         _ => Err(mistakes),
     }
+}
+
+/// The service key of `tollgate keys`, if the variable for it is set. Not a setting: it is a client's, not the server's.
+pub fn service_key() -> Option<SecretString> {
+    let key = environment().into_iter().find(|(name, _)| name == SERVICE_KEY)?.1;
+    (!key.is_empty()).then(|| key.into())
 }
 
 /// The configuration as `tollgate config` prints it: TOML, each value with its origin, secrets hidden.

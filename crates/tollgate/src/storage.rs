@@ -8,8 +8,7 @@ use std::{
 };
 
 use tollgate_db::{Db, Migrations};
-use tollgate_identity::MasterKey;
-use tollgate_kernel::{Code, Entropy, Fault, SecretString};
+use tollgate_kernel::{Code, Entropy, Fault, MasterKey, SecretString};
 
 use crate::{
     config::Config,
@@ -71,6 +70,12 @@ impl<'a> Storage<'a> {
             tracing::info!(%role, applied, "migrated");
         }
         Ok(applied)
+    }
+
+    /// The master key, if there is one to be had.
+    pub(crate) fn master_key_if_any(&self, entropy: &dyn Entropy) -> Result<Option<MasterKey>, Fault> {
+        let any = self.config.master_key.is_some() || self.is_embedded();
+        any.then(|| self.master_key(entropy)).transpose()
     }
 
     /// The master key: what is configured; with embedded storage its own file, made at the first start.

@@ -262,10 +262,12 @@ impl<'a> Wiring<'a> {
             return Ok((self.elsewhere(Role::Keys).keys(), None));
         }
         let stage = self.stage("keys");
-        let db = Storage::open(self.config)?.ready(Role::Keys, self.roles).await?;
+        let storage = Storage::open(self.config)?;
+        let db = storage.ready(Role::Keys, self.roles).await?;
         let feed = self.feed(&stage, Role::Keys, &db);
         let service = KeysService::new(
             self.config.keys.clone(),
+            storage.master_key_if_any(&*self.entropy)?.as_ref(),
             db,
             ratelimit.clone(),
             feed.clone(),
@@ -353,6 +355,7 @@ impl<'a> Wiring<'a> {
             readiness: self.probes.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
+            record_client: self.config.usage.record_client,
         };
         let edge = Edge::new(self.config.edge.clone(), parts);
         let routes = Routes::new(edge.gate()).add_service(edge.manage()).add_service(edge.ext_authz());

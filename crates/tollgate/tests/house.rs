@@ -67,7 +67,7 @@ fn dependencies_point_one_way() {
         ("kernel", &[]),
         ("testkit", &["kernel"]),
         // The load generator: nothing uses it.
-        ("bench", &["kernel", "proto", "ratelimit", "testkit"]),
+        ("bench", &["kernel", "proto", "ratelimit", "testkit", "verify"]),
     ]);
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec();
     let mut seen = BTreeSet::new();

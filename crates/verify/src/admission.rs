@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tollgate_kernel::{ExposeSecret, Fault, SessionId, UserId};
 
-use crate::{Credential, Demand, Grant, KeyKind, LiveToken, PresentedKey, VerdictCode, Verifier};
+use crate::{Credential, Demand, Grant, LiveToken, VerdictCode, Verifier};
 
 /// Which credentials a route accepts. Service keys manage keys, and open no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,10 +67,10 @@ impl Admission {
 
     /// By API key, for a call that demands this of it.
     pub async fn key(&self, presented: &str, demand: &Demand<'_>) -> Admitted {
-        let Some(key) = PresentedKey::parse(presented).filter(|key| key.kind != KeyKind::Service) else {
-            return Ok(Err(VerdictCode::Malformed));
+        let grant = match self.0.presented(presented).await? {
+            Ok(grant) => grant,
+            Err(code) => return Ok(Err(code)),
         };
-        let Some(grant) = self.0.key(&key).await? else { return Ok(Err(VerdictCode::NotFound)) };
         Ok(grant.admit(demand, self.0.now()).map(|()| Identity::Key { grant }))
     }
 

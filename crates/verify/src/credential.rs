@@ -5,6 +5,8 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use tollgate_kernel::SecretString;
 
+use crate::imported::is_token;
+
 /// The header that carries an API key or a service key.
 pub static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -13,12 +15,12 @@ const MAX_LENGTH: usize = 8 * 1024;
 
 /// What a request presents, told apart by its shape.
 pub enum Credential {
-    /// Anything that is neither of the others; whether it has the form of a key is for [`PresentedKey::parse`](crate::PresentedKey::parse)
-    /// to say.
+    /// Anything that is neither of the others; whether it has the form of a key is for
+    /// [`Verifier::presented`](crate::Verifier::presented) to say.
     Key(SecretString),
     /// Starts with `tg_svc_`.
     ServiceKey(SecretString),
-    /// Three parts between dots: a JWS in compact form.
+    /// Three parts between dots, the first of which is a JSON object: a JWS in compact form.
     Token(SecretString),
 }
 
@@ -59,7 +61,7 @@ impl Credential {
         let secret = SecretString::from(text);
         Ok(if text.starts_with("tg_svc_") {
             Self::ServiceKey(secret)
-        } else if !text.starts_with("tg_") && text.split('.').count() == 3 {
+        } else if is_token(text) {
             Self::Token(secret)
         } else {
             Self::Key(secret)
@@ -121,8 +123,11 @@ mod tests {
             ("authorization", "Bearer tg_live_abc", "key", "tg_live_abc"),
             ("authorization", "bearer tg_test_abc", "key", "tg_test_abc"),
             ("authorization", "BEARER  tg_svc_abc", "service key", "tg_svc_abc"),
-            ("authorization", "Bearer a.b.c", "token", "a.b.c"),
-            ("authorization", "Bearer ..", "token", ".."),
+            ("authorization", "Bearer eyJ.b.c", "token", "eyJ.b.c"),
+            ("authorization", "Bearer eyJ..", "token", "eyJ.."),
+            ("authorization", "Bearer a.b.c", "key", "a.b.c"),
+            ("x-api-key", "SG.b.c", "key", "SG.b.c"),
+            ("authorization", "Bearer eyJ.b.c.d", "key", "eyJ.b.c.d"),
             ("authorization", "Bearer a.b", "key", "a.b"),
             ("authorization", "Bearer a.b.c.d", "key", "a.b.c.d"),
             ("authorization", "Bearer tg_rt_x.y.z", "key", "tg_rt_x.y.z"),
@@ -142,7 +147,7 @@ mod tests {
             (&[("x-api-key", b""), ("authorization", b"Bearer a")], Missing::Ambiguous),
             (&[("authorization", b"Bearer a"), ("authorization", b"Bearer b")], Missing::Ambiguous),
             (&[("x-api-key", b"")], Missing::Unusable),
-            (&[("x-api-key", b"a.b.c")], Missing::Unusable),
+            (&[("x-api-key", b"eyJ.b.c")], Missing::Unusable),
             (&[("x-api-key", b"a b")], Missing::Unusable),
             (&[("x-api-key", "schlüssel".as_bytes())], Missing::Unusable),
             (&[("authorization", b"Bearer")], Missing::Unusable),

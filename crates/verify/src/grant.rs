@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
-use tollgate_kernel::{ConsumerId, KeyId, PlanId, SecretId, ServiceKeyId, Timestamp, WorkspaceId};
+use tollgate_kernel::{
+    ConsumerId, CreditAccountId, KeyId, PlanId, SecretId, ServiceKeyId, Timestamp, WorkspaceId,
+};
 use tollgate_proto::ratelimit;
 
 use crate::{
@@ -32,6 +34,8 @@ words! {
         KeysRead = "keys.read",
         /// Make, change and revoke keys.
         KeysWrite = "keys.write",
+        /// Take keys out, with the hashes of their secrets.
+        KeysExport = "keys.export",
         /// See how keys were used.
         UsageRead = "usage.read",
     }
@@ -88,6 +92,8 @@ pub struct Grant {
     pub workspace_limits: Vec<ratelimit::Limit>,
     /// The secret that was presented; absent only from roles of an older version.
     pub secret: Option<SecretGrant>,
+    /// Whose credits its calls spend; absent: they are not metered.
+    pub credit_account_id: Option<CreditAccountId>,
 }
 
 /// What a key has from its consumer.

@@ -1,6 +1,7 @@
 //! What it means for a credential to be valid.
 //!
 //! - [`credential`]: the one credential that a request presents.
+//! - [`imported`]: what a key may look like that was made elsewhere.
 //! - [`key`]: how a key is written, made and parsed; garbage is refused here, without I/O.
 //! - [`grant`]: what a key entitles to, and whether it does so now, as a pure function.
 //! - [`scope`]: what the scopes of a key grant, and what a call may require of them.
@@ -17,6 +18,7 @@ pub mod changes;
 pub mod code;
 pub mod credential;
 pub mod grant;
+pub mod imported;
 pub mod key;
 #[cfg(feature = "tower")]
 pub mod require;
@@ -41,6 +43,7 @@ pub use credential::Credential;
 pub use grant::{
     ConsumerGrant, Demand, Environment, Grant, MemberRole, Permission, SecretGrant, ServiceGrant,
 };
+pub use imported::ImportedKey;
 pub use key::{KeyKind, NewKey, PresentedKey, mint, same_digest};
 pub use scope::{ScopeExpression, ScopeSyntaxError};
 pub use token::{AccessClaims, KeySet, TokenRefusal, TokenRules, access_token};
@@ -50,6 +53,10 @@ pub use words::UnknownWord;
 // What a service names to connect a verifier.
 pub use tollgate_kernel::{Clock, Fault, SecretString, SystemClock};
 pub use tollgate_proto::{mesh::MeshToken, remote::Remote};
+
+/// The partition in which presentations are counted that belong to no workspace: of malformed and unknown keys. No id is
+/// written so.
+pub const INSTANCE: &str = "instance";
 
 // The example, for the tests, as those see it who embed this.
 #[cfg(all(test, feature = "axum"))]

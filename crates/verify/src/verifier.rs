@@ -13,6 +13,7 @@ use crate::{
     cache::{Belief, Cache, Follows},
     changes::{Changes, Subject},
     grant::{Environment, Grant, MemberRole, ServiceGrant},
+    imported::ImportedDigest,
     key::{KeyKind, PresentedKey},
     token::{AccessClaims, KeySet, SignedToken, TokenRefusal, TokenRules},
     watch::Trust,
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub mod connect;
+mod imported;
 mod known;
 
 /// How long the signing keys are believed, so that a key that identity has withdrawn is forgotten.
@@ -28,6 +30,8 @@ const SIGNING_KEYS_AGE: Duration = Duration::from_mins(1);
 const LIST_ITEM: usize = 64;
 /// There is one entry, and it must fit: some hundred keys.
 const SIGNING_KEYS_BYTES: u64 = 64 * 1024;
+/// There is one entry, and it is small.
+const IMPORTS_BYTES: u64 = 4096;
 /// How old they are at least before a token with an unknown `kid` makes us ask for them again.
 const UNKNOWN_KID_AGE: Duration = Duration::from_secs(5);
 
@@ -43,7 +47,7 @@ pub struct Settings {
     pub identity: Trust,
     /// How long a role may take to answer, when what is cached does not do. Then the answer is "unavailable".
     pub patience: Duration,
-    /// Most bytes of each cache: keys, service keys, sessions, members.
+    /// Most bytes of each cache: keys, imported keys, service keys, sessions, members.
     pub capacity: u64,
     /// A key or service key that does not exist is asked for again after this at the latest, and at once when one has come into
     /// being. Zero: at each call. See [`Settings::ABSENCE`].
@@ -78,6 +82,8 @@ struct Inner {
     patience: Duration,
     clock: Arc<dyn Clock>,
     grants: Cache<PresentedKey, Grant>,
+    imported: Cache<ImportedDigest, Grant>,
+    imports: Cache<(), imported::Imports>,
     service_grants: Cache<PresentedKey, ServiceGrant>,
     sessions: Cache<SessionId, Session>,
     members: Cache<(WorkspaceId, UserId), Member>,
@@ -105,6 +111,8 @@ impl Verifier {
         let never = Duration::ZERO;
         Self(Arc::new(Inner {
             grants: Cache::new("keys", capacity, absence, changes.clone(), clock.clone()),
+            imported: Cache::new("imported_keys", capacity, absence, changes.clone(), clock.clone()),
+            imports: Cache::new("imports", IMPORTS_BYTES, never, changes.clone(), clock.clone()),
             service_grants: Cache::new("service_keys", capacity, absence, changes.clone(), clock.clone()),
             sessions: Cache::new("sessions", capacity, never, changes.clone(), clock.clone()),
             members: Cache::new("members", capacity, never, changes.clone(), clock.clone()),

@@ -37,6 +37,7 @@ impl TryFrom<keys::Grant> for Grant {
             consumer: wire.consumer.map(ConsumerGrant::try_from).transpose()?,
             workspace_limits: wire.workspace_limits,
             secret: wire.secret.map(SecretGrant::try_from).transpose()?,
+            credit_account_id: optional_id(&wire.credit_account_id)?,
         })
     }
 }

@@ -78,9 +78,10 @@ impl Door {
         Self::service(Config::default().settings(None, None).store)
     }
 
-    /// The service on a corner of Redis.
-    pub(super) fn redis(redis: &TestRedis) -> Result<Self, Problem> {
-        let config = Config { redis_prefix: redis.prefix().to_owned(), ..Config::default() };
+    /// The service on a corner of Redis, which charges what is asked often ahead for so long.
+    pub(super) fn redis(redis: &TestRedis, corner: &str, charge_ahead_ms: u64) -> Result<Self, Problem> {
+        let redis_prefix = format!("{}{corner}", redis.prefix());
+        let config = Config { redis_prefix, charge_ahead_ms, ..Config::default() };
         let mut store = config.settings(Some(redis.url()), None).store;
         if let Store::Redis { timeout, connect_timeout, .. } = &mut store {
             (*timeout, *connect_timeout) = (PATIENCE, PATIENCE);

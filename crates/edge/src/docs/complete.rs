@@ -60,6 +60,7 @@ const LIMITS: &[(&str, &str)] = &[
     ),
     ("X-RateLimit-Remaining", "Units that it has left."),
     ("X-RateLimit-Reset", "Seconds until it is full again, rounded up."),
+    ("X-Tollgate-Credits-Remaining", "Credits that are left to the key, if it spends any."),
 ];
 
 /// Completes the document.

@@ -36,7 +36,8 @@ impl FromRequestParts<App> for Caller {
 
 impl Caller {
     /// Who presents this, whichever way it came.
-    pub(crate) async fn of(Presented { credential, ip }: Presented, app: &App) -> Result<Self, Problem> {
+    pub(crate) async fn of(presented: Presented, app: &App) -> Result<Self, Problem> {
+        let Presented { credential, ip, .. } = presented;
         let attempt = async {
             let credential = credential.as_ref().map_err(|missing| Problem::from(*missing))?;
             let principal = Principal::authenticate(credential, &app.verifier).await?;

@@ -17,4 +17,4 @@ pub(crate) use idempotency::IdempotencyKey;
 pub(crate) use json::Json;
 pub(crate) use patch::{Cleared, Patch};
 pub(crate) use presented::{ClientIp, Presented};
-pub(crate) use query::Query;
+pub(crate) use query::{Prefix, Query, QueryWith};

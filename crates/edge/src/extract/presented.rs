@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{Extensions, HeaderMap, request::Parts};
 use tollgate_verify::credential::{Credential, Missing};
 
-use crate::{app::App, client_ip::client_ip, problem::Problem};
+use crate::{app::App, client_ip::client_ip, problem::Problem, seen::user_agent_of};
 
 /// The client's address. `None` if the connection has no peer address, as in tests.
 #[derive(Debug, Clone, Copy)]
@@ -43,14 +43,22 @@ impl ClientIp {
 pub(crate) struct Presented {
     pub(crate) credential: Result<Credential, Missing>,
     pub(crate) ip: ClientIp,
+    /// What the client says of its program, as it is kept. Empty: not known.
+    pub(crate) user_agent: String,
 }
 
 impl FromRequestParts<App> for Presented {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let credential = Credential::from_headers(&parts.headers);
-        Ok(Self { credential, ip: ClientIp::of(&parts.extensions, &parts.headers, app) })
+        Ok(Self::of(&parts.headers, ClientIp::of(&parts.extensions, &parts.headers, app)))
+    }
+}
+
+impl Presented {
+    /// By these headers, from there.
+    pub(crate) fn of(headers: &HeaderMap, ip: ClientIp) -> Self {
+        Self { credential: Credential::from_headers(headers), ip, user_agent: user_agent_of(headers) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Query parameters of a known form: no unknown one, none twice.
 
+use std::marker::PhantomData;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -19,12 +21,41 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// A query of which some parameters have names that clients make up: `prefix` and a name. The others are a `T`.
+pub(crate) struct QueryWith<T, P>(pub(crate) T, pub(crate) Vec<(String, String)>, pub(crate) PhantomData<P>);
+
+/// What made-up names begin with.
+pub(crate) trait Prefix {
+    const PREFIX: &'static str;
+}
+
+impl<S: Send + Sync, T: DeserializeOwned, P: Prefix> FromRequestParts<S> for QueryWith<T, P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let made_up = |name: &str| name.starts_with(P::PREFIX);
+        let typed = parse_some(query, |name| !made_up(name))?;
+        let pairs = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| made_up(name));
+        let found = pairs.map(|(name, value)| (name[P::PREFIX.len()..].to_owned(), value.into_owned()));
+        Ok(Self(typed, found.collect(), PhantomData))
+    }
+}
+
 fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Fault> {
+    parse_some(query, |_| true)
+}
+
+fn parse_some<T: DeserializeOwned>(query: &str, is_typed: impl Fn(&str) -> bool) -> Result<T, Fault> {
     let pairs = || form_urlencoded::parse(query.as_bytes());
     if let Some((name, _)) = pairs().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
         return Err(Fault::invalid(format!("/{}", escape(&name)), "must not contain U+0000"));
     }
-    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs()))
+    let typed = pairs().filter(|(name, _)| is_typed(name));
+    let mut text = form_urlencoded::Serializer::new(String::new());
+    let text = text.extend_pairs(typed).finish();
+    let pairs = form_urlencoded::parse(text.as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
         .map_err(|error| Fault::violations(vec![named(error.path(), &error.inner().to_string())]))
 }
 

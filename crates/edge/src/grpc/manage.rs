@@ -11,7 +11,6 @@ use tollgate_proto::{
     keys::{self, keys_server::KeysServer},
     keys_calls,
 };
-use tollgate_verify::Credential;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -39,9 +38,8 @@ pub(crate) fn server(app: App) -> KeysServer<ManageService> {
 impl ManageService {
     /// Who calls. Behind the door that counts who fails.
     async fn caller<T>(&self, request: &Request<T>) -> Result<kernel::Caller, Status> {
-        let credential = Credential::from_headers(request.metadata().as_ref());
         let ip = ClientIp(request.remote_addr().map(|peer| peer.ip().to_canonical()));
-        let caller = Caller::of(Presented { credential, ip }, &self.0).await?;
+        let caller = Caller::of(Presented::of(request.metadata().as_ref(), ip), &self.0).await?;
         Ok(caller.to_proto())
     }
 }

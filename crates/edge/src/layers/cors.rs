@@ -32,7 +32,7 @@ pub(crate) fn layer(origins: &[Origin]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins.iter().map(Origin::to_header)))
-            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
             .allow_headers(sent)
             .expose_headers(limits.into_iter().chain([LOCATION, RETRY_AFTER]).collect::<Vec<_>>()),
     )

@@ -227,6 +227,7 @@ async fn personal_workspace(app: &App, user: &UserRecord, ip: ClientIp) -> Resul
         // Nobody has logged in yet.
         session_id: String::new(),
         operator: user.operator,
+        email: String::new(),
     });
     let request =
         EnsurePersonalWorkspaceRequest { caller: Some(principal::caller(principal, ip.to_string())) };

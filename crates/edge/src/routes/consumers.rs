@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, object, required},
 };
@@ -165,18 +165,20 @@ pub(crate) struct ConsumersQuery {
 #[utoipa::path(
     post, path = "/v1/consumers", operation_id = "createConsumer", tag = "consumers",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
     responses(
         (status = 201, description = "The consumer was made.", body = Consumer, headers(
             ("Location" = String, description = "The consumer's address."),
         )),
         (status = 403, description = "The caller may not make consumers here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-        (status = 409, description = "The `external_id` is taken."),
+        (status = 409, description = "The `external_id` is taken, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_consumer(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewConsumer>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Consumer>), Problem> {
     let request = CreateConsumerRequest {
@@ -188,6 +190,7 @@ pub(crate) async fn create_consumer(
         limits: body.limits.unwrap_or_default().into_iter().map(Into::into).collect(),
         metadata_json: body.metadata.map(|it| Value::Object(it).to_string()).unwrap_or_default(),
         enabled: body.enabled,
+        idempotency_key,
     };
     let answer = app.keys.create_consumer(Request::new(request)).await?.into_inner();
     let record: Consumer = required(answer.consumer, "consumer")?.try_into()?;

@@ -1,4 +1,4 @@
-//! API keys: made, listed, shown, revoked.
+//! API keys: made, shown, revoked.
 
 use axum::{
     extract::State,
@@ -8,18 +8,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_kernel::{Fault, KeyId};
-use tollgate_proto::keys::{
-    self, CreateKeyRequest, GetKeyRequest, KeyStatus, ListKeysRequest, RevokeKeyRequest,
-};
+use tollgate_proto::keys::{self, CreateKeyRequest, GetKeyRequest, RevokeKeyRequest};
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
     effect::{Effect, WaitQuery},
     environment::Environment,
     expiry::days,
     limit::Limit,
-    list::{list_of, page},
 };
 use crate::{
     app::App,
@@ -131,10 +128,18 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     revoked_at: Option<DateTime<Utc>>,
-    /// The latest call with it, a few seconds late. Left out: it was never used.
+    /// The latest call with it, to the minute and a few seconds late. Left out: it was never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_used_at: Option<DateTime<Utc>>,
+    /// The network that that call came from: 24 bits of IPv4, 48 of IPv6. Left out: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "203.0.113.0/24")]
+    last_used_ip: Option<String>,
+    /// What that call said of its program: at most 200 bytes. Left out: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "curl/8.5.0")]
+    last_user_agent: Option<String>,
     /// The user or the service key that made it.
     #[schema(example = "usr_01jd3t9y2ve5rbq2m8xg7kz4hn")]
     created_by: String,
@@ -152,49 +157,6 @@ pub(crate) struct CreatedKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "tg_live_…")]
     key: Option<String>,
-}
-
-list_of! {
-    /// A page of keys.
-    Keys(Key)
-}
-
-/// Where a key stands.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
-    Active,
-    Disabled,
-    Expired,
-    Revoked,
-}
-
-/// Which keys.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct KeysQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
-    /// Only keys that stand so.
-    #[param(inline, nullable = false)]
-    status: Option<Status>,
-    /// Only keys of this environment.
-    #[param(inline, nullable = false)]
-    environment: Option<Environment>,
-    /// Only keys with this in their name, without regard to ASCII case.
-    #[param(max_length = 100, nullable = false)]
-    q: Option<String>,
-    /// Only keys of this consumer.
-    #[param(nullable = false, example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    consumer_id: Option<String>,
 }
 
 /// Make a key
@@ -243,36 +205,6 @@ pub(crate) async fn create_key(
     let location = location(&format!("/v1/keys/{}", record.id))?;
     let key = Some(answer.secret).filter(|secret| !secret.is_empty());
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(CreatedKey { record, key })))
-}
-
-/// List keys
-///
-/// The newest first.
-#[utoipa::path(
-    get, path = "/v1/keys", operation_id = "listKeys", tag = "keys", params(KeysQuery),
-    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    responses(
-        (status = 200, description = "The workspace's keys.", body = Keys),
-        (status = 403, description = "The caller may not see keys here."),
-        (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-    )
-)]
-pub(crate) async fn list_keys(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<KeysQuery>,
-) -> Result<Json<Keys>, Problem> {
-    let request = ListKeysRequest {
-        caller: Some(caller.to_proto()),
-        workspace_id: query.workspace_id.unwrap_or_default(),
-        page: Some(page(query.limit, query.cursor.as_deref())?),
-        status: query.status.map(KeyStatus::from).unwrap_or_default().into(),
-        environment: query.environment.map(keys::Environment::from).unwrap_or_default().into(),
-        q: query.q.unwrap_or_default(),
-        consumer_id: query.consumer_id.unwrap_or_default(),
-    };
-    let answer = app.keys.list_keys(Request::new(request)).await?.into_inner();
-    Ok(Json(Keys { data: all(answer.keys)?, next_cursor: answer.next_cursor }))
 }
 
 /// Show a key
@@ -340,6 +272,8 @@ impl TryFrom<keys::Key> for Key {
             expires_at: optional_instant(key.expires_at)?,
             revoked_at: optional_instant(key.revoked_at)?,
             last_used_at: optional_instant(key.last_used_at)?,
+            last_used_ip: key.last_used_ip,
+            last_user_agent: key.last_user_agent,
             created_at: instant(key.created_at, "created_at")?,
             not_before: optional_instant(key.not_before)?,
             disabled_at: optional_instant(key.disabled_at)?,
@@ -357,16 +291,5 @@ impl TryFrom<keys::Key> for Key {
             enabled: key.enabled,
             created_by: key.created_by,
         })
-    }
-}
-
-impl From<Status> for KeyStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Active => Self::Active,
-            Status::Disabled => Self::Disabled,
-            Status::Expired => Self::Expired,
-            Status::Revoked => Self::Revoked,
-        }
     }
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    extract::{Caller, Json, PathId, PathName},
+    extract::{Caller, IdempotencyKey, Json, PathId, PathName},
     problem::Problem,
     wire::{all, instant, required},
 };
@@ -45,16 +45,21 @@ pub(crate) struct Overrides {
 #[utoipa::path(
     post, path = "/v1/keys/{id}/overrides", operation_id = "overrideKeyLimit", tag = "keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false),
+    ),
     responses(
         (status = 201, description = "The override is in force.", body = Override),
         (status = 403, description = "The caller may not change this key's limits."),
+        (status = 409, description = "The `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn override_key_limit(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<KeyId>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<Override>,
 ) -> Result<(StatusCode, Json<Override>), Problem> {
     let wanted =
@@ -63,6 +68,7 @@ pub(crate) async fn override_key_limit(
         caller: Some(caller.to_proto()),
         key_id: id.to_string(),
         r#override: Some(wanted),
+        idempotency_key,
     };
     let answer = app.keys.put_key_override(Request::new(request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(required(answer.r#override, "override")?.try_into()?)))

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, required},
 };
@@ -144,18 +144,20 @@ pub(crate) async fn list_plans(
 #[utoipa::path(
     post, path = "/v1/plans", operation_id = "createPlan", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
     responses(
         (status = 201, description = "The plan was made.", body = Plan, headers(
             ("Location" = String, description = "The plan's address."),
         )),
         (status = 403, description = "The caller may not make plans here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-        (status = 409, description = "The name is taken."),
+        (status = 409, description = "The name is taken, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_plan(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewPlan>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Plan>), Problem> {
     let request = CreatePlanRequest {
@@ -164,6 +166,7 @@ pub(crate) async fn create_plan(
         name: body.name,
         limits: body.limits.unwrap_or_default().into_iter().map(Into::into).collect(),
         scopes: body.scopes.unwrap_or_default(),
+        idempotency_key,
     };
     let answer = app.keys.create_plan(Request::new(request)).await?.into_inner();
     let record: Plan = required(answer.plan, "plan")?.try_into()?;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, required},
 };
@@ -104,18 +104,20 @@ pub(crate) struct RolesQuery {
 #[utoipa::path(
     post, path = "/v1/roles", operation_id = "createRole", tag = "roles",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
     responses(
         (status = 201, description = "The role was made.", body = Role, headers(
             ("Location" = String, description = "The role's address."),
         )),
         (status = 403, description = "The caller may not make roles here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-        (status = 409, description = "The name is taken."),
+        (status = 409, description = "The name is taken, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_role(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewRole>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Role>), Problem> {
     let request = CreateRoleRequest {
@@ -123,6 +125,7 @@ pub(crate) async fn create_role(
         workspace_id: body.workspace_id.unwrap_or_default(),
         name: body.name,
         scopes: body.scopes.unwrap_or_default(),
+        idempotency_key,
     };
     let answer = app.keys.create_role(Request::new(request)).await?.into_inner();
     let record: Role = required(answer.role, "role")?.try_into()?;

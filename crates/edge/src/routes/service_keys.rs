@@ -13,13 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     effect::{Effect, WaitQuery},
-    expiry::expiry,
+    expiry::days,
     keys::location,
     list::{list_of, page},
 };
 use crate::{
     app::App,
-    extract::{Caller, Json, PathId, Query},
+    extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
     wire::{all, instant, optional_instant, optional_wire, required},
 };
@@ -31,8 +31,8 @@ pub(crate) struct NewServiceKey {
     /// For people.
     #[schema(min_length = 1, max_length = 100, example = "the order service")]
     name: String,
-    /// What it may do, of: `keys.verify`, `keys.read`, `keys.write`, `usage.read`.
-    #[schema(min_items = 1, max_items = 4, example = json!(["keys.verify"]))]
+    /// What it may do, of: `keys.verify`, `keys.read`, `keys.write`, `keys.export`, `usage.read`.
+    #[schema(min_items = 1, max_items = 5, example = json!(["keys.verify"]))]
     permissions: Vec<String>,
     /// What it may give to keys beside the scopes of their plan; nothing more if none are given. Wildcards as in a key.
     #[schema(max_items = 64, example = json!(["orders.*"]))]
@@ -89,9 +89,10 @@ pub(crate) struct CreatedServiceKey {
     /// Its record.
     #[serde(flatten)]
     record: ServiceKey,
-    /// The service key itself: shown here and never again.
-    #[schema(example = "tg_svc_…")]
-    key: String,
+    /// The service key itself: shown here and never again. Left out of the answer to a retry with the same `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "tg_svc_…")]
+    key: Option<String>,
 }
 
 list_of! {
@@ -119,32 +120,37 @@ pub(crate) struct ServiceKeysQuery {
 #[utoipa::path(
     post, path = "/v1/service-keys", operation_id = "createServiceKey", tag = "service-keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
     responses(
         (status = 201, description = "The service key was made, and is shown this once.", body = CreatedServiceKey, headers(
             ("Location" = String, description = "Where it can be revoked."),
         )),
         (status = 403, description = "The caller may not make service keys here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
+        (status = 409, description = "The `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_service_key(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewServiceKey>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedServiceKey>), Problem> {
-    let expires_at = expiry(body.expires_at, body.expires_in_days, app.clock.now())?;
     let request = CreateServiceKeyRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
         name: body.name,
         permissions: body.permissions,
-        expires_at: optional_wire(expires_at),
+        expires_at: optional_wire(body.expires_at),
+        // To keys as it is, not as an instant: that would differ at each retry.
+        expires_in_days: days(body.expires_in_days)?,
         scopes: body.scopes.unwrap_or_default(),
+        idempotency_key,
     };
     let answer = app.keys.create_service_key(Request::new(request)).await?.into_inner();
     let record: ServiceKey = required(answer.service_key, "service_key")?.try_into()?;
     let location = location(&format!("/v1/service-keys/{}", record.id))?;
-    let created = CreatedServiceKey { record, key: answer.secret };
+    let created = CreatedServiceKey { record, key: Some(answer.secret).filter(|secret| !secret.is_empty()) };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(created)))
 }
 

@@ -33,13 +33,17 @@ pub(crate) struct VerifyKey {
     /// named with its place. At most 32 scopes, and 8 parentheses within one another.
     #[schema(max_length = 4096, example = "orders.read and (reports.read or admin)")]
     scope_expression: Option<String>,
-    /// How many units the call takes of each limit; 1 if it is not given. 0 asks whether one would pass, and takes none.
+    /// How many units the call takes of each limit, and credits; 1 if it is not given. 0 asks whether one would pass, and takes none.
     /// At most what the key's smallest limit ever allows; shadow limits aside.
     #[schema(minimum = 0, maximum = 1_000_000_000, example = 1)]
     cost: Option<u32>,
     /// The address that the call comes from, for keys that are bound to networks.
     #[schema(value_type = Option<String>, example = "203.0.113.9")]
     client_ip: Option<String>,
+    /// What the client says of its program, for the record of the key's last use: its first 200 bytes are kept, without control
+    /// characters.
+    #[schema(example = "curl/8.5.0")]
+    user_agent: Option<String>,
     /// Required of the key, if it is given.
     environment: Option<Environment>,
     /// Decide and report; count and charge nothing.
@@ -47,6 +51,12 @@ pub(crate) struct VerifyKey {
     /// Names the call, so that a retry within ten minutes is not charged again.
     #[schema(max_length = 128, example = "3f1c0b6e")]
     request_id: Option<String>,
+    /// What the call costs is known afterwards only: `cost` is the most, and by its `request_id` it is settled or refunded at
+    /// `/v1/credits`. What is not settled stays charged.
+    reserve: Option<bool>,
+    /// For how many seconds that is possible; 600 if it is not given. Of a call with `reserve` only.
+    #[schema(minimum = 1, maximum = 86_400, example = 600)]
+    hold_seconds: Option<u32>,
 }
 
 /// The answer to "may this call pass". Fields that have no value are left out.
@@ -59,11 +69,12 @@ pub(crate) struct Verdict {
     /// else `VALID`. Of several limits that deny, the one that makes the caller wait longest says which of the last two.
     #[schema(example = "VALID")]
     code: &'static str,
-    /// The name of the limit that denied.
+    /// The name of the limit that denied; `credits`: there were not enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "minute")]
     denied_by: Option<String>,
-    /// When the same call passes if nothing else is counted meanwhile: in milliseconds, rounded up. Only beside `denied_by`.
+    /// When the same call passes if nothing else is counted meanwhile: in milliseconds, rounded up. Only beside `denied_by`; with
+    /// `credits`: when they are refilled, and left out if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = 1500)]
     retry_after_ms: Option<u64>,
@@ -104,10 +115,22 @@ pub(crate) struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     limits: Option<Vec<LimitState>>,
+    /// The credits that it spends. Left out if it spends none, or the call was refused before it came to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    credits: Option<Credits>,
     /// At least one limit was decided without its store. Left out if it is false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     degraded: bool,
+}
+
+/// Where credits stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Credits {
+    /// What is left, after this call; grants and other calls of this moment may not be in it yet.
+    #[schema(example = 9_500)]
+    remaining: u64,
 }
 
 /// Where a limit stands.
@@ -138,7 +161,7 @@ pub(crate) struct LimitState {
 /// Verify a key
 ///
 /// Decides whether a call with this key may pass, counts it and charges its limits. The answer is 200 whatever the verdict:
-/// `RATE_LIMITED` if a limit denied, `QUOTA_EXCEEDED` if that is one of a calendar.
+/// `RATE_LIMITED` if a limit denied, `QUOTA_EXCEEDED` if that is one of a calendar, or if there are not enough credits.
 /// The caller is a service key with `keys.verify` in the key's workspace, or a user who is a member of it.
 #[utoipa::path(
     post, path = "/v1/keys/verify", operation_id = "verifyKey", tag = "verify",
@@ -162,6 +185,9 @@ pub(crate) async fn verify_key(
         environment: body.environment.map(Into::into),
         dry_run: body.dry_run.unwrap_or_default(),
         request_id: body.request_id.unwrap_or_default(),
+        user_agent: body.user_agent.unwrap_or_default(),
+        reserve: body.reserve.unwrap_or_default(),
+        hold_seconds: body.hold_seconds,
     })?;
     let verdict = app.gate.key(body.key.expose_secret(), Some(&caller.principal), &question).await?;
     Ok(Json(verdict.into()))
@@ -188,6 +214,16 @@ pub(crate) fn millis(micros: u64) -> u64 {
     micros.div_ceil(1000)
 }
 
+/// Whether a call that was denied passes some time, if nothing else is done.
+pub(crate) fn is_matter_of_time(denied: &ratelimit::CheckResponse) -> bool {
+    denied.retry_after_us > 0 || !denied.credit.as_ref().is_some_and(|credit| credit.denied)
+}
+
+/// What is left of the credits of a call.
+pub(crate) fn remaining_credits(count: &ratelimit::CheckResponse) -> Option<u64> {
+    count.credit.as_ref().map(|credit| credit.remaining.saturating_add(credit.behind))
+}
+
 impl From<KeyVerdict> for Verdict {
     fn from(KeyVerdict { code, grant, count }: KeyVerdict) -> Self {
         let grant = grant.as_deref();
@@ -196,7 +232,7 @@ impl From<KeyVerdict> for Verdict {
             valid: code == tollgate_verify::VerdictCode::Valid,
             code: code.as_str(),
             denied_by: denial.and_then(|it| it.denied_by.clone()),
-            retry_after_ms: denial.map(|it| millis(it.retry_after_us)),
+            retry_after_ms: denial.filter(|it| is_matter_of_time(it)).map(|it| millis(it.retry_after_us)),
             key_id: grant.map(|it| it.key_id.to_string()),
             workspace_id: grant.map(|it| it.workspace_id.to_string()),
             consumer_id: grant.and_then(|it| it.consumer.as_ref()).map(|it| it.consumer_id.to_string()),
@@ -206,6 +242,7 @@ impl From<KeyVerdict> for Verdict {
             expires_at: grant.and_then(|it| it.expires_at),
             retires_at: grant.and_then(Grant::retires_at),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
+            credits: count.as_ref().and_then(remaining_credits).map(|remaining| Credits { remaining }),
             limits: count.map(|it| it.limits.into_iter().map(Into::into).collect()),
         }
     }

@@ -1,17 +1,22 @@
-//! Workspaces: those that the caller is a member of; shown and changed.
+//! Workspaces: those that the caller is a member of; made, shown and changed.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
 use tollgate_proto::keys::{
-    self, GetWorkspaceRequest, LimitList, ListWorkspacesRequest, UpdateWorkspaceRequest,
+    self, CreateWorkspaceRequest, GetWorkspaceRequest, LimitList, ListWorkspacesRequest,
+    UpdateWorkspaceRequest,
 };
 use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
     effect::{Effect, WaitQuery},
+    keys::location,
     limit::Limit,
     list::{PageQuery, list_of},
 };
@@ -37,8 +42,19 @@ pub(crate) struct Workspace {
     role: String,
     /// What the instance allows it: shared by all its keys. In verdicts the names begin with `workspace.`.
     limits: Vec<Limit>,
+    /// If not, an operator has disabled it: none of its keys passes, and it can only be looked at.
+    enabled: bool,
     /// When it was made.
     created_at: DateTime<Utc>,
+}
+
+/// A workspace to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewWorkspace {
+    /// For people.
+    #[schema(min_length = 1, max_length = 100, example = "The web shop")]
+    name: String,
 }
 
 /// What is to be changed of a workspace. What is left out stays; `null` takes the value away.
@@ -53,6 +69,10 @@ pub(crate) struct WorkspacePatch {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Limit>>, max_items = 4)]
     limits: Patch<Vec<Limit>>,
+    /// `false`: none of its keys passes from then on, and it can only be looked at. By operators only. Cannot be taken away.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>, nullable = false)]
+    enabled: Patch<bool>,
 }
 
 /// A workspace that was just changed, and how that came to hold.
@@ -68,6 +88,32 @@ pub(crate) struct ChangedWorkspace {
 list_of! {
     /// A page of workspaces.
     Workspaces(Workspace)
+}
+
+/// Make a workspace
+///
+/// The caller becomes its owner. It starts with the plans that every workspace starts with. A user may make 20.
+#[utoipa::path(
+    post, path = "/v1/workspaces", operation_id = "createWorkspace", tag = "workspaces",
+    security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    responses(
+        (status = 201, description = "The workspace was made.", body = Workspace, headers(
+            ("Location" = String, description = "The workspace's address."),
+        )),
+        (status = 403, description = "The caller is a service key, which is a member of nothing."),
+        (status = 409, description = "The caller has made as many as one may."),
+    )
+)]
+pub(crate) async fn create_workspace(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<NewWorkspace>,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Workspace>), Problem> {
+    let request = CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name };
+    let answer = app.keys.create_workspace(Request::new(request)).await?.into_inner();
+    let record: Workspace = required(answer.workspace, "workspace")?.try_into()?;
+    let location = location(&format!("/v1/workspaces/{}", record.id))?;
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
 }
 
 /// List workspaces
@@ -111,8 +157,8 @@ pub(crate) async fn get_workspace(
 
 /// Change a workspace
 ///
-/// Its name is for its owners and admins to say; its limits are what the instance allows it, so for operators only. They hold
-/// for every key of the workspace when this returns.
+/// Its name is for its owners and admins to say; its limits are what the instance allows it, so for operators only, and so is
+/// whether it is enabled. Both hold for every key of the workspace when this returns.
 #[utoipa::path(
     patch, path = "/v1/workspaces/{id}", operation_id = "updateWorkspace", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
@@ -139,6 +185,7 @@ pub(crate) async fn update_workspace(
         workspace_id: id.to_string(),
         name: cleared.value("name", body.name),
         limits: cleared.value("limits", limits),
+        enabled: cleared.value("enabled", body.enabled),
         clear: cleared.into_names(),
         no_wait: query.no_wait(),
     };
@@ -156,6 +203,7 @@ impl TryFrom<keys::Workspace> for Workspace {
             name: workspace.name,
             role: workspace.role,
             limits: all(workspace.limits)?,
+            enabled: workspace.enabled,
             created_at: instant(workspace.created_at, "created_at")?,
         })
     }

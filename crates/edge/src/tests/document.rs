@@ -6,7 +6,7 @@ use axum::{body::Body, http::Method};
 use serde_json::{Value, json};
 
 use super::{TestEdge, request};
-use crate::{docs::openapi, problem::MEDIA_TYPE};
+use crate::{Config, PerIp, docs::openapi, problem::MEDIA_TYPE};
 
 const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 
@@ -32,6 +32,10 @@ fn is_public(operation: &Value) -> bool {
 
 pub(super) fn with_id(path: &str) -> String {
     let path = path.replace("{secret_id}", "sec_00000000000000000000000001").replace("{name}", "minute");
+    let path = path.replace("{user_id}", "usr_00000000000000000000000001");
+    let path = path.replace("{invitation_id}", "inv_00000000000000000000000001");
+    let path = path.replace("{delivery_id}", "dlv_00000000000000000000000001");
+    let path = path.replace("/webhooks/{id}", "/webhooks/whk_00000000000000000000000001");
     path.replace("{id}", "key_00000000000000000000000001")
 }
 
@@ -46,6 +50,7 @@ fn the_routes_are_those_of_the_design() {
     GET /livez
     GET /openapi.json
     GET /readyz
+    GET /v1/audit-events
     POST /v1/auth/login
     POST /v1/auth/logout
     POST /v1/auth/logout-all
@@ -56,6 +61,14 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/consumers/{id}
     PATCH /v1/consumers/{id}
     DELETE /v1/consumers/{id}
+    GET /v1/consumers/{id}/credits
+    PUT /v1/consumers/{id}/credits
+    DELETE /v1/consumers/{id}/credits
+    POST /v1/consumers/{id}/credits/grants
+    GET /v1/consumers/{id}/credits/ledger
+    GET /v1/consumers/{id}/usage
+    POST /v1/credits/refund
+    POST /v1/credits/settle
     GET /v1/gate
     HEAD /v1/gate
     POST /v1/gate
@@ -63,16 +76,26 @@ fn the_routes_are_those_of_the_design() {
     PATCH /v1/gate
     DELETE /v1/gate
     OPTIONS /v1/gate
+    POST /v1/invitations/accept
     GET /v1/keys
     POST /v1/keys
+    POST /v1/keys/revoke
     POST /v1/keys/verify
     GET /v1/keys/{id}
     PATCH /v1/keys/{id}
     DELETE /v1/keys/{id}
+    GET /v1/keys/{id}/credits
+    PUT /v1/keys/{id}/credits
+    DELETE /v1/keys/{id}/credits
+    POST /v1/keys/{id}/credits/grants
+    GET /v1/keys/{id}/credits/ledger
     GET /v1/keys/{id}/overrides
     POST /v1/keys/{id}/overrides
     DELETE /v1/keys/{id}/overrides/{name}
     POST /v1/keys/{id}/rotate
+    GET /v1/keys/{id}/rotation
+    PUT /v1/keys/{id}/rotation
+    DELETE /v1/keys/{id}/rotation
     GET /v1/keys/{id}/secrets
     DELETE /v1/keys/{id}/secrets/{secret_id}
     GET /v1/keys/{id}/usage
@@ -87,15 +110,33 @@ fn the_routes_are_those_of_the_design() {
     GET /v1/roles/{id}
     PATCH /v1/roles/{id}
     DELETE /v1/roles/{id}
+    POST /v1/secret-scanning/github
     GET /v1/service-keys
     POST /v1/service-keys
     DELETE /v1/service-keys/{id}
+    GET /v1/usage
+    GET /v1/webhooks
+    POST /v1/webhooks
+    GET /v1/webhooks/{id}
+    PATCH /v1/webhooks/{id}
+    DELETE /v1/webhooks/{id}
+    GET /v1/webhooks/{id}/deliveries
+    POST /v1/webhooks/{id}/deliveries/{delivery_id}/replay
+    POST /v1/webhooks/{id}/rotate-secret
+    POST /v1/webhooks/{id}/test
     GET /v1/whoami
     GET /v1/whoami/key
     GET /v1/whoami/user
     GET /v1/workspaces
+    POST /v1/workspaces
     GET /v1/workspaces/{id}
     PATCH /v1/workspaces/{id}
+    GET /v1/workspaces/{id}/invitations
+    POST /v1/workspaces/{id}/invitations
+    DELETE /v1/workspaces/{id}/invitations/{invitation_id}
+    GET /v1/workspaces/{id}/members
+    PATCH /v1/workspaces/{id}/members/{user_id}
+    DELETE /v1/workspaces/{id}/members/{user_id}
     GET /v1/workspaces/{id}/policy
     PATCH /v1/workspaces/{id}/policy
     ");
@@ -182,7 +223,8 @@ fn every_reference_points_at_something() {
 
 #[tokio::test]
 async fn nobody_is_refused_everywhere_but_at_the_public_doors() {
-    let edge = TestEdge::new();
+    let per_ip = PerIp { protected: 0, management: 0, ..PerIp::default() };
+    let edge = TestEdge::with(Config { per_ip, ..Config::default() }, Vec::new());
     let document = document();
     let mut refused = 0;
     for (path, method, operation) in operations(&document) {

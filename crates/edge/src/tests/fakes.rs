@@ -9,9 +9,13 @@ use std::{
     },
 };
 
-use tollgate_kernel::{Clock, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId};
+use tollgate_kernel::{
+    Clock, ExposeSecret, Fault, Id, KeyId, OsEntropy, SecretString, ServiceKeyId, UserId, WorkspaceId,
+};
 use tollgate_proto::{
-    Identity, Keys, RateLimit, identity,
+    Identity, Keys, RateLimit,
+    fault::to_status,
+    identity,
     kernel::{self, Caller},
     keys,
     ratelimit::{Algorithm, CheckRequest, CheckResponse, Limit, LimitState, OnFailure},
@@ -48,6 +52,8 @@ pub(super) struct FakeKeys {
     service_grants: Mutex<HashMap<String, keys::ServiceGrant>>,
     callers: Mutex<Vec<Caller>>,
     looked_up: AtomicUsize,
+    /// Grants by what is presented.
+    imported: Mutex<HashMap<String, keys::Grant>>,
 }
 
 impl FakeKeys {
@@ -79,7 +85,15 @@ impl FakeKeys {
         new.key
     }
 
-    /// How many keys and service keys it was asked for so far.
+    /// Brings in a key that was made elsewhere; it is what [`FakeKeys::key`] makes.
+    pub(super) fn import(&self, credential: &str, workspace: WorkspaceId) {
+        let ours = self.key(workspace, |_| {});
+        let public_id = tollgate_verify::PresentedKey::parse(ours.expose_secret()).expect("a key").public_id;
+        let grant = self.grants.lock().expect("not poisoned")[&public_id].clone();
+        self.imported.lock().expect("not poisoned").insert(credential.to_owned(), grant);
+    }
+
+    /// How many keys and service keys, and what else, it was asked for so far.
     pub(super) fn looked_up(&self) -> usize {
         self.looked_up.load(Ordering::SeqCst)
     }
@@ -114,6 +128,25 @@ impl Keys for FakeKeys {
         Ok(Response::new(keys::ResolveKeyResponse { grant }))
     }
 
+    async fn resolve_imported_key(
+        &self,
+        request: Request<keys::ResolveImportedKeyRequest>,
+    ) -> Result<Response<keys::ResolveImportedKeyResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let credential = request.into_inner().credential;
+        let grant = self.imported.lock().expect("not poisoned").get(&credential).cloned();
+        Ok(Response::new(keys::ResolveImportedKeyResponse { grant }))
+    }
+
+    async fn get_imports(
+        &self,
+        _: Request<keys::GetImportsRequest>,
+    ) -> Result<Response<keys::GetImportsResponse>, Status> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let any = !self.imported.lock().expect("not poisoned").is_empty();
+        Ok(Response::new(keys::GetImportsResponse { any }))
+    }
+
     async fn resolve_service_key(
         &self,
         request: Request<keys::ResolveServiceKeyRequest>,
@@ -139,7 +172,7 @@ impl Keys for FakeKeys {
     }
 }
 
-/// Allows everything, or denies everything that is enforced, or is not there; remembers what it was asked.
+/// Allows everything that could ever pass, or denies everything that is enforced, or is not there; remembers what it was asked.
 #[derive(Default)]
 pub(super) struct FakeRateLimit {
     denies: Mutex<bool>,
@@ -169,6 +202,13 @@ impl RateLimit for FakeRateLimit {
             return Err(Status::unavailable("not in this test"));
         }
         let request = request.into_inner();
+        let too_much = request.charges.iter().position(|it| {
+            let limit = it.limit.as_ref().expect("a limit");
+            !limit.shadow && it.cost > if limit.burst > 0 { limit.burst } else { limit.limit }
+        });
+        if let Some(at) = too_much {
+            return Err(to_status(Fault::invalid(format!("/charges/{at}/cost"), "could never pass")));
+        }
         let denied = *self.denies.lock().expect("not poisoned");
         let state = |limit: Limit| LimitState {
             name: limit.name,
@@ -190,6 +230,7 @@ impl RateLimit for FakeRateLimit {
             retry_after_us: if denied { 1_000_001 } else { 0 },
             limits,
             degraded: false,
+            credit: None,
         }))
     }
 }
@@ -246,6 +287,7 @@ impl RateLimit for FakeDoor {
             retry_after_us: if allowed { 0 } else { 41_000_001 },
             limits: vec![state],
             degraded: false,
+            credit: None,
         }))
     }
 }

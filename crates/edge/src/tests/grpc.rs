@@ -62,7 +62,8 @@ async fn either_credential_is_told_by_its_shape() {
     for (credential, key, code) in [
         (edge.keys.key(workspace, |_| {}).expose_secret(), true, Code::Valid),
         ("", true, Code::Malformed),
-        ("a.b.c", false, Code::Malformed),
+        ("eyJ.b.c", false, Code::Malformed),
+        ("a.b.c", true, Code::Malformed),
     ] {
         let request = AuthorizeRequest { credential: credential.into(), ..AuthorizeRequest::default() };
         let answer = gate.authorize(by(&caller, request)).await.expect("a verdict").into_inner();
@@ -100,8 +101,12 @@ async fn the_caller_needs_a_right_of_its_own() {
 async fn management_says_who_calls_whatever_the_client_says() {
     let edge = TestEdge::new();
     let manage = grpc::manage::service(edge.edge.app.clone());
-    let forged =
-        Principal::User(User { user_id: "usr_x".into(), session_id: "ses_x".into(), operator: true });
+    let forged = Principal::User(User {
+        user_id: "usr_x".into(),
+        session_id: "ses_x".into(),
+        operator: true,
+        email: "a@example.com".into(),
+    });
     let forged = Caller { principal: Some(forged), ip: "192.0.2.1".into() };
     let request = || RevokeKeyRequest { caller: Some(forged.clone()), ..RevokeKeyRequest::default() };
 

@@ -10,6 +10,7 @@ mod levels;
 mod limits;
 mod manage;
 mod per_ip;
+mod tallies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,6 +52,10 @@ impl TestEdge {
     }
 
     fn with(config: Config, readiness: Vec<Probe>) -> Self {
+        Self::built(config, readiness, true)
+    }
+
+    fn built(config: Config, readiness: Vec<Probe>, record_client: bool) -> Self {
         let (keys, ratelimit) = (Arc::new(FakeKeys::default()), Arc::new(FakeRateLimit::default()));
         let (identity, door, clock) =
             (Arc::new(FakeIdentity), Arc::new(FakeDoor::default()), MockClock::new());
@@ -65,6 +70,7 @@ impl TestEdge {
         };
         let verifier = Verifier::new(settings, keys.clone(), identity.clone(), Changes::new(), clock.clone());
         let parts = Parts {
+            record_client,
             verifier,
             identity,
             keys: keys.clone(),

@@ -43,6 +43,7 @@ impl TestEdge {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "there are as many routes")]
 async fn every_route_has_a_class() {
     // What never answers is given up at once.
     let quick = serde_json::from_value(json!({ "request_timeout_ms": 1 })).expect("a config");
@@ -77,6 +78,7 @@ async fn every_route_has_a_class() {
     GET /livez: ip-public
     GET /openapi.json: ip-public
     GET /readyz: ip-public
+    GET /v1/audit-events: ip-management
     POST /v1/auth/login: ip-auth
     POST /v1/auth/logout: ip-auth
     POST /v1/auth/logout-all: ip-auth
@@ -87,6 +89,14 @@ async fn every_route_has_a_class() {
     GET /v1/consumers/{id}: ip-management
     PATCH /v1/consumers/{id}: ip-management
     DELETE /v1/consumers/{id}: ip-management
+    GET /v1/consumers/{id}/credits: ip-management
+    PUT /v1/consumers/{id}/credits: ip-management
+    DELETE /v1/consumers/{id}/credits: ip-management
+    POST /v1/consumers/{id}/credits/grants: ip-management
+    GET /v1/consumers/{id}/credits/ledger: ip-management
+    GET /v1/consumers/{id}/usage: ip-management
+    POST /v1/credits/refund: ip-protected
+    POST /v1/credits/settle: ip-protected
     GET /v1/gate: ip-protected
     HEAD /v1/gate: ip-protected
     POST /v1/gate: ip-protected
@@ -94,16 +104,26 @@ async fn every_route_has_a_class() {
     PATCH /v1/gate: ip-protected
     DELETE /v1/gate: ip-protected
     OPTIONS /v1/gate: ip-protected
+    POST /v1/invitations/accept: ip-auth
     GET /v1/keys: ip-management
     POST /v1/keys: ip-management
+    POST /v1/keys/revoke: ip-management
     POST /v1/keys/verify: ip-protected
     GET /v1/keys/{id}: ip-management
     PATCH /v1/keys/{id}: ip-management
     DELETE /v1/keys/{id}: ip-management
+    GET /v1/keys/{id}/credits: ip-management
+    PUT /v1/keys/{id}/credits: ip-management
+    DELETE /v1/keys/{id}/credits: ip-management
+    POST /v1/keys/{id}/credits/grants: ip-management
+    GET /v1/keys/{id}/credits/ledger: ip-management
     GET /v1/keys/{id}/overrides: ip-management
     POST /v1/keys/{id}/overrides: ip-management
     DELETE /v1/keys/{id}/overrides/{name}: ip-management
     POST /v1/keys/{id}/rotate: ip-management
+    GET /v1/keys/{id}/rotation: ip-management
+    PUT /v1/keys/{id}/rotation: ip-management
+    DELETE /v1/keys/{id}/rotation: ip-management
     GET /v1/keys/{id}/secrets: ip-management
     DELETE /v1/keys/{id}/secrets/{secret_id}: ip-management
     GET /v1/keys/{id}/usage: ip-management
@@ -118,15 +138,33 @@ async fn every_route_has_a_class() {
     GET /v1/roles/{id}: ip-management
     PATCH /v1/roles/{id}: ip-management
     DELETE /v1/roles/{id}: ip-management
+    POST /v1/secret-scanning/github: ip-public
     GET /v1/service-keys: ip-management
     POST /v1/service-keys: ip-management
     DELETE /v1/service-keys/{id}: ip-management
+    GET /v1/usage: ip-management
+    GET /v1/webhooks: ip-management
+    POST /v1/webhooks: ip-management
+    GET /v1/webhooks/{id}: ip-management
+    PATCH /v1/webhooks/{id}: ip-management
+    DELETE /v1/webhooks/{id}: ip-management
+    GET /v1/webhooks/{id}/deliveries: ip-management
+    POST /v1/webhooks/{id}/deliveries/{delivery_id}/replay: ip-management
+    POST /v1/webhooks/{id}/rotate-secret: ip-management
+    POST /v1/webhooks/{id}/test: ip-management
     GET /v1/whoami: ip-protected
     GET /v1/whoami/key: ip-protected
     GET /v1/whoami/user: ip-protected
     GET /v1/workspaces: ip-management
+    POST /v1/workspaces: ip-management
     GET /v1/workspaces/{id}: ip-management
     PATCH /v1/workspaces/{id}: ip-management
+    GET /v1/workspaces/{id}/invitations: ip-management
+    POST /v1/workspaces/{id}/invitations: ip-management
+    DELETE /v1/workspaces/{id}/invitations/{invitation_id}: ip-management
+    GET /v1/workspaces/{id}/members: ip-management
+    PATCH /v1/workspaces/{id}/members/{user_id}: ip-management
+    DELETE /v1/workspaces/{id}/members/{user_id}: ip-management
     GET /v1/workspaces/{id}/policy: ip-management
     PATCH /v1/workspaces/{id}/policy: ip-management
     GET /docs/: ip-public
@@ -193,7 +231,9 @@ async fn a_flood_of_garbage_costs_no_look_up_and_does_not_lock_good_keys_out() {
     }
     assert_eq!(edge.keys.looked_up(), looked_up + 1, "nothing else was");
     let asked = edge.ratelimit.asked();
-    assert_eq!(asked.len(), 100, "the good keys alone were counted");
+    let (garbage, good): (Vec<_>, Vec<_>) = asked.iter().partition(|it| it.partition == "instance");
+    assert_eq!(good.len(), 100, "the good keys alone were counted");
+    assert_eq!(garbage.len(), 3, "and of the garbage what came before the door was shut");
 
     assert_eq!(edge.whoami("203.0.113.10", &[("x-api-key", late.expose_secret())]).await, 200);
     assert_eq!(edge.whoami(here, &[("x-api-key", late.expose_secret())]).await, 200, "it is known now");
@@ -203,6 +243,42 @@ async fn a_flood_of_garbage_costs_no_look_up_and_does_not_lock_good_keys_out() {
     let nginx = edge.from(here, gate("/v1/gate?status=nginx")).await;
     assert_eq!((nginx.status.as_u16(), nginx.header("x-tollgate-status")), (403, "429"));
     assert_eq!(nginx.header("retry-after"), "42");
+}
+
+#[tokio::test]
+async fn garbage_in_the_shape_of_an_imported_key_costs_one_look_up_where_there_is_none() {
+    let edge = edge(PerIp { protected: 5, ..PerIp::default() });
+    let mut said = Vec::new();
+    for number in 0..50 {
+        let garbage = format!("garbage-of-the-right-shape-{number}");
+        said.push(edge.whoami("203.0.113.9", &[("x-api-key", &garbage)]).await);
+    }
+    assert_eq!((&said[..5], said[5..].iter().all(|status| *status == 429)), (&[401; 5][..], true));
+    assert_eq!(edge.keys.looked_up(), 1, "whether there is any");
+    for number in 0..50 {
+        let ip = format!("203.0.113.{}", 10 + number);
+        let garbage = format!("Bearer more-garbage-of-the-right-shape-{number}");
+        assert_eq!(edge.whoami(&ip, &[("authorization", &garbage)]).await, 401);
+    }
+    assert_eq!(edge.keys.looked_up(), 1, "which is known, for all clients");
+}
+
+#[tokio::test]
+async fn where_there_are_imported_keys_garbage_costs_no_more_look_ups_than_the_door_lets_in() {
+    let edge = edge(PerIp { protected: 5, ..PerIp::default() });
+    let good = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+    edge.keys.import(good, workspace());
+    let here = "203.0.113.9";
+    assert_eq!(edge.whoami(here, &[("x-api-key", good)]).await, 200);
+    let looked_up = edge.keys.looked_up();
+    for number in 0..50 {
+        let garbage = format!("garbage-of-the-right-shape-{number}");
+        let expected = if number < 5 { 401 } else { 429 };
+        assert_eq!(edge.whoami(here, &[("x-api-key", &garbage)]).await, expected, "{number}");
+        let bearer = format!("Bearer {good}");
+        assert_eq!(edge.whoami(here, &[("authorization", &bearer)]).await, 200, "it is known to be good");
+    }
+    assert_eq!(edge.keys.looked_up(), looked_up + 5);
 }
 
 #[tokio::test]

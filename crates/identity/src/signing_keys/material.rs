@@ -14,9 +14,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
-use tollgate_kernel::{Entropy, Fault, SigningKeyId};
-
-use crate::master_key::MasterKey;
+use tollgate_kernel::{Entropy, Fault, MasterKey, SigningKeyId};
 
 /// An uncompressed point of P-256: a tag, then both coordinates.
 const COORDINATE: usize = 32;

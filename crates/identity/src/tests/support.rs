@@ -14,7 +14,7 @@ use std::{
 use chrono::TimeDelta;
 use serde_json::json;
 use tollgate_changes::Feed;
-use tollgate_kernel::{Clock, Code, Fault, OsEntropy, Timestamp, UserId};
+use tollgate_kernel::{Clock, Code, Fault, MasterKey, OsEntropy, Timestamp, UserId};
 use tollgate_proto::{
     Identity, RateLimit,
     fault::from_status,
@@ -30,7 +30,7 @@ use tollgate_testkit::{MockClock, TestDatabase};
 use tollgate_verify::{Changes, Settings, TokenRules, Verifier, watch::always};
 use tonic::{Request, Response, Status};
 
-use crate::{Config, IdentityService, MIGRATIONS, MasterKey, Parts};
+use crate::{Config, IdentityService, MIGRATIONS, Parts};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const IP: &str = "192.0.2.1";

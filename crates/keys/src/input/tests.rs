@@ -158,13 +158,13 @@ fn expiries_lie_ahead() {
 
 #[test]
 fn permissions_are_named() {
-    let all = texts(&["keys.verify", "keys.read", "keys.write", "usage.read"]);
+    let all = texts(&["keys.verify", "keys.read", "keys.write", "keys.export", "usage.read"]);
     assert_eq!(run(|problems| permissions(&all, problems)), (Permission::ALL.to_vec(), vec![]));
     let twice = texts(&["keys.read", "keys.read"]);
     assert_eq!(run(|problems| permissions(&twice, problems)), (vec![Permission::KeysRead], vec![]));
     assert_eq!(run(|problems| permissions(&[], problems)).1, ["/permissions"]);
     assert_eq!(run(|problems| permissions(&texts(&["keys.read", "*"]), problems)).1, ["/permissions/1"]);
-    assert_eq!(run(|problems| permissions(&vec!["keys.read".to_owned(); 5], problems)).1, ["/permissions"]);
+    assert_eq!(run(|problems| permissions(&vec!["keys.read".to_owned(); 6], problems)).1, ["/permissions"]);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The one way to change what people own: [`change!`](change).
 //!
 //! A mutation cannot forget its audit row or its caches, because it cannot be written without them: `change!` takes a
-//! [`Change`], and a `Change` is made only by [`Change::grants`], [`Change::creates`] or [`Change::cuts_off`], which ask
-//! for both. No other file of this folder may open a writing transaction, except for those that keep count
-//! ([`super::usage`]) or forget what is old ([`super::retention`]); a test below reads the sources and holds them to it.
+//! [`Change`], and a `Change` is made only by [`Change::grants`], [`Change::creates`], [`Change::imports`] or
+//! [`Change::cuts_off`], which ask for both. No other file of this folder may open a writing transaction, except for those that keep count
+//! ([`super::usage`], and `credits/blocks.rs`, which lends what is granted), say how the telling of webhooks goes
+//! ([`super::outbox`]) or forget what is old ([`super::retention`]); a test below reads the sources and holds them to it. What
+//! endpoints are to be told of a deed is written with its audit row, too.
 
+use serde_json::{Map, Value};
 use tollgate_changes::Cut;
 use tollgate_db::DbId;
 use tollgate_kernel::{Code, Fault, Id, IdKind, Timestamp, WorkspaceId};
@@ -39,6 +42,8 @@ pub(crate) struct Change {
     pub(crate) audit: AuditRow,
     /// What it makes wrong in caches.
     pub(crate) cut: Option<Cut>,
+    /// What endpoints are told beside what the row says.
+    pub(crate) note: Map<String, Value>,
 }
 
 /// What a mutation has done.
@@ -46,6 +51,8 @@ pub(crate) struct Change {
 pub(crate) enum Outcome<T> {
     /// Something; it is audited.
     Changed(T),
+    /// Something, and the body has audited and announced it: what it does is many deeds.
+    Audited(T),
     /// Nothing: it was so already.
     Unchanged(T),
 }
@@ -53,20 +60,38 @@ pub(crate) enum Outcome<T> {
 impl Change {
     /// A change that can only turn a no into a yes, of a kind that no cache holds: memberships.
     pub(crate) fn grants(store: &Store, deed: Deed<'_>) -> Self {
-        Self { audit: deed.row(store), cut: None }
+        Self { audit: deed.row(store), cut: None, note: Map::new() }
     }
 
     /// The making of a key, of another secret for one, or of a service key, whose absence caches hold for a moment. They
     /// forget it, in this process before [`change!`](change) returns. It does not wait for others: nobody knows the key
     /// before its maker is told of it.
     pub(crate) fn creates(store: &Store, deed: Deed<'_>) -> Self {
-        Self { audit: deed.row(store), cut: Some(Cut { subject: Subject::Born, wait: false }) }
+        let cut = Some(Cut { subject: Subject::Born, wait: false });
+        Self { audit: deed.row(store), cut, note: Map::new() }
+    }
+
+    /// The making of keys that people hold already: so it waits until nobody believes any more that they are not there.
+    pub(crate) fn imports(store: &Store, deed: Deed<'_>) -> Self {
+        let cut = Some(Cut { subject: Subject::Born, wait: true });
+        Self { audit: deed.row(store), cut, note: Map::new() }
+    }
+
+    /// For the audit: why.
+    pub(crate) fn because(self, reason: Option<String>) -> Self {
+        Self { audit: AuditRow { reason, ..self.audit }, ..self }
     }
 
     /// A change that can turn a yes into a no. Its subject goes into the log of changes in the same transaction, and
     /// [`change!`](change) returns when it holds everywhere.
     pub(crate) fn cuts_off(store: &Store, cut: Cut, deed: Deed<'_>) -> Self {
-        Self { audit: deed.row(store), cut: Some(cut) }
+        Self { audit: deed.row(store), cut: Some(cut), note: Map::new() }
+    }
+
+    /// The same, of which endpoints are told this, too.
+    pub(crate) fn noting(mut self, name: &str, value: Value) -> Self {
+        self.note.insert(name.to_owned(), value);
+        self
     }
 }
 
@@ -81,7 +106,13 @@ impl Deed<'_> {
             ip: self.caller.ip.map(|ip| ip.to_string()),
             action: self.action,
             target: self.target,
+            reason: None,
         }
+    }
+
+    /// The rows of deeds that are alike but for what is acted on.
+    pub(crate) fn rows(&self, store: &Store, targets: impl Iterator<Item = String>) -> Vec<AuditRow> {
+        targets.map(|target| Self { target, ..self.clone() }.row(store)).collect()
     }
 }
 
@@ -99,12 +130,13 @@ pub(crate) enum Removal {
 }
 
 impl<T> Outcome<T> {
+    /// Whether its audit row is still to be written.
     pub(crate) fn is_change(&self) -> bool {
         matches!(self, Self::Changed(_))
     }
 
     pub(crate) fn value(self) -> T {
-        let (Self::Changed(value) | Self::Unchanged(value)) = self;
+        let (Self::Changed(value) | Self::Audited(value) | Self::Unchanged(value)) = self;
         value
     }
 }
@@ -112,13 +144,14 @@ impl<T> Outcome<T> {
 /// Changes what people own: `change!(store, change, |c| { …; Outcome::Changed(value) })` gives
 /// `Result<(Outcome<T>, Option<Effect>), Fault>`.
 ///
-/// In one transaction: the body, the audit row unless the body gives [`Outcome::Unchanged`], and the entry in the log of
+/// In one transaction: the body, the audit row and the outbox if the body gives [`Outcome::Changed`], and the entry in the log of
 /// changes if caches are to forget something: also when nothing was changed, since the one who changed it may have died before it
 /// could say so. Then it waits until that holds everywhere. The body owns what it uses.
 macro_rules! change {
     ($store:expr, $change:expr, |$c:ident| $body:expr) => {{
         let db = $store.db.clone();
-        let $crate::store::change::Change { audit, cut } = $change;
+        let $crate::store::change::Change { audit, cut, note } = $change;
+        let outbox = $crate::store::outbox::Outbox::of(&$store, &audit, note);
         let entry = cut.map(|cut| tollgate_changes::Entry::new(cut.subject, audit.at.0, &*$store.entropy));
         let work = async move {
             tollgate_db::tx_db!(db, |$c| {
@@ -127,6 +160,7 @@ macro_rules! change {
                     let event =
                         diesel::insert_into($crate::store::schema::audit_events::table).values(&audit);
                     diesel_async::RunQueryDsl::execute(event, $c).await?;
+                    $crate::store::outbox::Announce::announce($c, outbox.as_slice()).await?;
                 }
                 // Last, so that the lock on the log is held briefly.
                 let appended = match entry {
@@ -181,7 +215,13 @@ mod tests {
     };
 
     /// May write without [`super::change`].
-    const EXEMPT: [&str; 3] = ["store/change.rs", "store/usage.rs", "store/retention.rs"];
+    const EXEMPT: [&str; 5] = [
+        "store/change.rs",
+        "store/credits/blocks.rs",
+        "store/outbox.rs",
+        "store/usage.rs",
+        "store/retention.rs",
+    ];
 
     fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {

@@ -7,11 +7,12 @@ use tollgate_db::{DbId, read_db};
 use tollgate_kernel::{ConsumerId, Fault, WorkspaceId};
 
 use super::{
-    Change, Outcome, Removal, Store,
+    Change, Created, Outcome, Removal, Store,
     change::{came_between, change, collision},
     keys::like_pattern,
-    rows::{ConsumerChanges, ConsumerRow},
-    schema::{consumers, keys},
+    once::once,
+    rows::{ConsumerChanges, ConsumerRow, IdempotencyRow},
+    schema::{consumers, credit_accounts, keys},
 };
 use crate::page::Page;
 
@@ -29,12 +30,16 @@ pub(crate) struct ConsumerFilter {
 
 impl Store {
     /// A conflict if the external id is taken.
-    pub(crate) async fn consumer_insert(&self, change: Change, consumer: ConsumerRow) -> Result<(), Fault> {
-        let inserted = change!(self, change, |c| {
+    pub(crate) async fn consumer_insert(
+        &self,
+        change: Change,
+        consumer: ConsumerRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
+        let inserted = change!(self, change, |c| once!(c, &once, consumer.created_at, {
             diesel::insert_into(consumers::table).values(&consumer).execute(c).await?;
-            Outcome::Changed(())
-        });
-        inserted.map(|_| ()).map_err(|fault| collision(fault, TAKEN))
+        }));
+        inserted.map(|(outcome, _)| outcome.value()).map_err(|fault| collision(fault, TAKEN))
     }
 
     pub(crate) async fn consumer_by_id(&self, id: ConsumerId) -> Result<Option<ConsumerRow>, Fault> {
@@ -95,14 +100,14 @@ impl Store {
         updated.map(|(_, effect)| effect).map_err(|fault| collision(fault, TAKEN))
     }
 
-    /// Not while it has keys that are not revoked; those that are lose it. Of one that is made for it meanwhile the database
+    /// Not while it has keys that are not revoked; those that are lose it. Its credits are closed. Of one that is made for it meanwhile the database
     /// knows: then it is a conflict.
     pub(crate) async fn consumer_delete(
         &self,
         change: Change,
         id: ConsumerId,
     ) -> Result<(Removal, Option<Effect>), Fault> {
-        let id = DbId::from(id);
+        let (id, at) = (DbId::from(id), change.audit.at);
         let deleted = change!(self, change, |c| {
             let its = keys::table.filter(keys::consumer_id.eq(id));
             let live: i64 = its.filter(keys::revoked_at.is_null()).count().get_result(c).await?;
@@ -112,6 +117,9 @@ impl Store {
                 let revoked =
                     keys::table.filter(keys::consumer_id.eq(id)).filter(keys::revoked_at.is_not_null());
                 diesel::update(revoked).set(keys::consumer_id.eq(None::<DbId>)).execute(c).await?;
+                let account = credit_accounts::table.filter(credit_accounts::owner_id.eq(id));
+                let open = account.filter(credit_accounts::closed_at.is_null());
+                diesel::update(open).set(credit_accounts::closed_at.eq(at)).execute(c).await?;
                 let deleted = diesel::delete(consumers::table.find(id)).execute(c).await?;
                 if deleted == 0 { Outcome::Unchanged(Removal::Gone) } else { Outcome::Changed(Removal::Done) }
             }

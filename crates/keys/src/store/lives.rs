@@ -13,6 +13,7 @@ use super::{
     Change, Deed, Outcome, Store,
     change::{came_between, change},
     once::{Claim, claim},
+    rotations::replan,
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
     schema::{consumers, idempotency, keys, last_used, roles, secrets},
 };
@@ -85,8 +86,8 @@ impl Store {
             let before = match &once {
                 Some(once) => match claim!(c, once, secret.created_at)? {
                     Claim::New => None,
-                    Claim::Before { secret: Some(secret), .. } => Some(Rotated::Before(secret)),
-                    Claim::Before { secret: None, .. } | Claim::Mismatch => Some(Rotated::Mismatch),
+                    Claim::Before { part: Some(secret), .. } => Some(Rotated::Before(secret)),
+                    Claim::Before { part: None, .. } | Claim::Mismatch => Some(Rotated::Mismatch),
                 },
                 None => None,
             };
@@ -112,6 +113,7 @@ impl Store {
                         retire.set(secrets::retired_at.eq(at)).execute(c).await?;
                     }
                     diesel::insert_into(secrets::table).values(&secret).execute(c).await?;
+                    replan!(c, key.id, secret.created_at)?;
                     Outcome::Changed(Rotated::New)
                 }
             }

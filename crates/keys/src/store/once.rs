@@ -1,6 +1,14 @@
 //! Claims of idempotency keys: of those who ask the same at once, one does it, and the others find what it did.
+//!
+//! Whatever can be made can be made once: the insert takes an `Option<IdempotencyRow>` of
+//! [`KeysService::once`](crate::KeysService::once), its body is [`once!`](once), and it gives [`Created`].
 
-use tollgate_db::DbId;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use tollgate_db::{DbId, DbTime, read_db};
+use tollgate_kernel::{Code, Fault, Timestamp};
+
+use super::{Change, Outcome, Store, change::change, rows::IdempotencyRow, schema::idempotency};
 
 /// What came of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,9 +16,44 @@ pub(crate) enum Claim {
     /// Nobody has asked before: it is to be done.
     New,
     /// The same request was made before, and this came of it.
-    Before { key: DbId, secret: Option<DbId> },
+    Before { made: DbId, part: Option<DbId> },
     /// Another request was made with the same idempotency key.
     Mismatch,
+}
+
+/// What came of a create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Created {
+    New,
+    /// The same request had made this before.
+    Before(DbId),
+    /// Another request was made with the same idempotency key.
+    Mismatch,
+}
+
+impl Claim {
+    /// What came of the create that claims; `None`: it is to be done.
+    pub(crate) fn before(self) -> Option<Created> {
+        match self {
+            Self::New => None,
+            Self::Before { made, part: None } => Some(Created::Before(made)),
+            Self::Before { .. } | Self::Mismatch => Some(Created::Mismatch),
+        }
+    }
+}
+
+impl Created {
+    /// What the same request had made before; `None`: this one has made it. A conflict if that was another request.
+    pub(crate) fn before(self) -> Result<Option<DbId>, Fault> {
+        match self {
+            Self::New => Ok(None),
+            Self::Before(id) => Ok(Some(id)),
+            Self::Mismatch => Err(Fault::new(
+                Code::Conflict,
+                "Another request was made with the same idempotency key within the last day.",
+            )),
+        }
+    }
 }
 
 /// Claims the row's id at this time, in the transaction of `c`: `claim!(c, &row, now)?`. Before anything else is written: of
@@ -28,15 +71,61 @@ macro_rules! claim {
             }
             let row = idempotency::table.find(&$once.id).select((
                 idempotency::request_hash,
-                idempotency::key_id,
-                idempotency::secret_id,
+                idempotency::made,
+                idempotency::part,
             ));
-            let (hash, key, secret): (Vec<u8>, _, _) = diesel_async::RunQueryDsl::first(row, $c).await?;
+            let (hash, made, part): (Vec<u8>, _, _) = diesel_async::RunQueryDsl::first(row, $c).await?;
             let same = hash == $once.request_hash;
-            Ok::<_, diesel::result::Error>(if same { Claim::Before { key, secret } } else { Claim::Mismatch })
+            Ok::<_, diesel::result::Error>(if same { Claim::Before { made, part } } else { Claim::Mismatch })
         }
         .await
     };
 }
 
-pub(crate) use claim;
+/// The body of a [`change!`](super::change::change) that makes something once: `once!(c, &once, now, { …inserts… })` does them unless
+/// the claim says that it was done before, and gives `Outcome<Created>`. `once` is an `Option`: without a row it just does them.
+macro_rules! once {
+    ($c:expr, $once:expr, $now:expr, $make:block) => {{
+        let before = match $once {
+            Some(once) => $crate::store::once::claim!($c, once, $now)?.before(),
+            None => None,
+        };
+        if let Some(before) = before {
+            $crate::store::Outcome::Unchanged(before)
+        } else {
+            $make
+            $crate::store::Outcome::Changed($crate::store::Created::New)
+        }
+    }};
+}
+
+pub(crate) use {claim, once};
+
+impl Store {
+    /// What is known of a request whose deed is not in these tables. Two at once may both hear that it is new.
+    pub(crate) async fn once_known(&self, once: &IdempotencyRow, now: Timestamp) -> Result<Created, Fault> {
+        let row: Option<(Vec<u8>, DbId, Option<DbId>)> = read_db!(self.db, |c| idempotency::table
+            .find(&once.id)
+            .filter(idempotency::expires_at.gt(DbTime(now)))
+            .select((idempotency::request_hash, idempotency::made, idempotency::part))
+            .first(c)
+            .await
+            .optional())?;
+        let claim = match row {
+            None => Claim::New,
+            Some((hash, ..)) if hash != once.request_hash => Claim::Mismatch,
+            Some((_, made, part)) => Claim::Before { made, part },
+        };
+        Ok(claim.before().unwrap_or(Created::New))
+    }
+
+    /// Writes down that such a request was carried out. Its deed is audited already.
+    pub(crate) async fn once_done(&self, change: Change, once: IdempotencyRow) -> Result<(), Fault> {
+        let now = change.audit.at;
+        change!(self, change, |c| {
+            claim!(c, &once, now)?;
+            Outcome::Unchanged(())
+        })?;
+        Ok(())
+    }
+}

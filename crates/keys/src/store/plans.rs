@@ -7,9 +7,10 @@ use tollgate_db::{DbId, read_db};
 use tollgate_kernel::{Fault, PlanId};
 
 use super::{
-    Change, Outcome, Removal, Store,
+    Change, Created, Outcome, Removal, Store,
     change::{came_between, change, collision},
-    rows::{PlanChanges, PlanRow},
+    once::once,
+    rows::{IdempotencyRow, PlanChanges, PlanRow},
     schema::{consumers, keys, plans},
 };
 
@@ -17,12 +18,16 @@ const TAKEN: &str = "Another plan of the workspace has this name.";
 
 impl Store {
     /// A conflict if the name is taken.
-    pub(crate) async fn plan_insert(&self, change: Change, plan: PlanRow) -> Result<(), Fault> {
-        let inserted = change!(self, change, |c| {
+    pub(crate) async fn plan_insert(
+        &self,
+        change: Change,
+        plan: PlanRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
+        let inserted = change!(self, change, |c| once!(c, &once, plan.created_at, {
             diesel::insert_into(plans::table).values(&plan).execute(c).await?;
-            Outcome::Changed(())
-        });
-        inserted.map(|_| ()).map_err(|fault| collision(fault, TAKEN))
+        }));
+        inserted.map(|(outcome, _)| outcome.value()).map_err(|fault| collision(fault, TAKEN))
     }
 
     pub(crate) async fn plan(&self, id: PlanId) -> Result<Option<PlanRow>, Fault> {

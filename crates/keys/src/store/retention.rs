@@ -2,21 +2,27 @@
 //!
 //! These writes change nothing that people own, so they go past [`super::change`].
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use diesel_async::RunQueryDsl;
 use tollgate_db::{DbTime, write_db};
 use tollgate_kernel::{Fault, Timestamp};
 
 use super::{
-    Store,
-    schema::{audit_events, idempotency, usage, usage_batches},
+    Step, Store,
+    schema::{audit_events, idempotency, invitations, notices, usage, usage_batches, webhook_messages},
 };
 
 // Diesel wants another name for a table in a subquery of itself.
 diesel::alias! {
     const old_batches: Alias<OldBatches> = usage_batches as old_batches;
     const old_events: Alias<OldEvents> = audit_events as old_events;
+    const old_invitations: Alias<OldInvitations> = invitations as old_invitations;
     const old_retries: Alias<OldRetries> = idempotency as old_retries;
+    const old_messages: Alias<OldMessages> = webhook_messages as old_messages;
 }
 
 /// Rows per statement.
@@ -25,22 +31,40 @@ const PIECE: i64 = 1000;
 /// What grows with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aged {
-    Usage,
+    /// By these steps.
+    Usage(Step),
     UsageBatches,
     Audit,
     Idempotency,
+    Invitations,
+    /// With their deliveries.
+    Messages,
+    Notices,
 }
 
 impl Aged {
-    pub(crate) const ALL: [Self; 4] = [Self::Usage, Self::UsageBatches, Self::Audit, Self::Idempotency];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Usage(Step::Minute),
+        Self::Usage(Step::Hour),
+        Self::Usage(Step::Day),
+        Self::UsageBatches,
+        Self::Audit,
+        Self::Idempotency,
+        Self::Invitations,
+        Self::Messages,
+        Self::Notices,
+    ];
 
     /// The table's name.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Usage => "usage",
+            Self::Usage(_) => "usage",
             Self::UsageBatches => "usage_batches",
             Self::Audit => "audit_events",
             Self::Idempotency => "idempotency",
+            Self::Invitations => "invitations",
+            Self::Messages => "webhook_messages",
+            Self::Notices => "notices",
         }
     }
 }
@@ -50,7 +74,10 @@ impl Store {
     pub(crate) async fn forget(&self, what: Aged, before: Timestamp) -> Result<usize, Fault> {
         let before = DbTime(before);
         let deleted = match what {
-            Aged::Usage => return self.forget_usage(before.0.timestamp().div_euclid(60)).await,
+            Aged::Usage(step) => {
+                let before = before.0.timestamp().div_euclid(60);
+                return self.forget_usage(step, before).await;
+            }
             Aged::UsageBatches => write_db!(self.db, |c| {
                 let old = old_batches.select(old_batches.field(usage_batches::id));
                 let old = old.filter(old_batches.field(usage_batches::applied_at).lt(before)).limit(PIECE);
@@ -66,21 +93,48 @@ impl Store {
                 let old = old.filter(old_retries.field(idempotency::expires_at).lt(before)).limit(PIECE);
                 diesel::delete(idempotency::table.filter(idempotency::id.eq_any(old))).execute(c).await
             }),
+            Aged::Invitations => write_db!(self.db, |c| {
+                let old = old_invitations.select(old_invitations.field(invitations::id));
+                let old = old.filter(old_invitations.field(invitations::expires_at).lt(before)).limit(PIECE);
+                diesel::delete(invitations::table.filter(invitations::id.eq_any(old))).execute(c).await
+            }),
+            Aged::Messages => write_db!(self.db, |c| {
+                let old = old_messages.select(old_messages.field(webhook_messages::id));
+                let old =
+                    old.filter(old_messages.field(webhook_messages::created_at).lt(before)).limit(PIECE);
+                diesel::delete(webhook_messages::table.filter(webhook_messages::id.eq_any(old)))
+                    .execute(c)
+                    .await
+            }),
+            Aged::Notices => return self.forget_notices(before).await,
         };
         Ok(deleted?)
     }
 
-    /// A piece of usage is its oldest minute.
-    async fn forget_usage(&self, before: i64) -> Result<usize, Fault> {
+    /// A piece of notices is those of the instant that is longest past.
+    async fn forget_notices(&self, before: DbTime) -> Result<usize, Fault> {
         Ok(write_db!(self.db, |c| {
-            let oldest = usage::table.select(diesel::dsl::min(usage::minute));
-            let oldest: Option<i64> = oldest.filter(usage::minute.lt(before)).first(c).await?;
+            let oldest = notices::table.select(diesel::dsl::min(notices::due_at));
+            let oldest: Option<DbTime> = oldest.filter(notices::due_at.lt(before)).first(c).await?;
             match oldest {
-                Some(minute) => {
-                    diesel::delete(usage::table.filter(usage::minute.eq(minute))).execute(c).await
-                }
+                Some(at) => diesel::delete(notices::table.filter(notices::due_at.eq(at))).execute(c).await,
                 None => Ok(0),
             }
+        })?)
+    }
+
+    /// The oldest go first.
+    async fn forget_usage(&self, step: Step, before: i64) -> Result<usize, Fault> {
+        // What ends by then.
+        let begins = before - step.minutes();
+        Ok(write_db!(self.db, |c| {
+            let old = sql::<Bool>(
+                "(partition, grain, minute, subject, consumer, code) IN \
+                 (SELECT partition, grain, minute, subject, consumer, code FROM usage WHERE grain = ",
+            );
+            let old = old.bind::<BigInt, _>(step.minutes()).sql(" AND minute <= ").bind::<BigInt, _>(begins);
+            let old = old.sql(" ORDER BY grain, minute LIMIT ").bind::<BigInt, _>(PIECE).sql(")");
+            diesel::delete(usage::table.filter(old)).execute(c).await
         })?)
     }
 }

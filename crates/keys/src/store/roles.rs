@@ -7,10 +7,11 @@ use tollgate_db::{DbId, DbList, read_db};
 use tollgate_kernel::{Fault, RoleId, WorkspaceId};
 
 use super::{
-    Change, Outcome, Removal, Store,
+    Change, Created, Outcome, Removal, Store,
     change::{change, collision},
     contains::contains,
-    rows::RoleRow,
+    once::once,
+    rows::{IdempotencyRow, RoleRow},
     schema::{keys, roles},
 };
 use crate::page::Page;
@@ -19,12 +20,16 @@ const TAKEN: &str = "Another role of the workspace has this name.";
 
 impl Store {
     /// A conflict if the name is taken.
-    pub(crate) async fn role_insert(&self, change: Change, role: RoleRow) -> Result<(), Fault> {
-        let inserted = change!(self, change, |c| {
+    pub(crate) async fn role_insert(
+        &self,
+        change: Change,
+        role: RoleRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
+        let inserted = change!(self, change, |c| once!(c, &once, role.created_at, {
             diesel::insert_into(roles::table).values(&role).execute(c).await?;
-            Outcome::Changed(())
-        });
-        inserted.map(|_| ()).map_err(|fault| collision(fault, TAKEN))
+        }));
+        inserted.map(|(outcome, _)| outcome.value()).map_err(|fault| collision(fault, TAKEN))
     }
 
     pub(crate) async fn role_by_id(&self, id: RoleId) -> Result<Option<RoleRow>, Fault> {

@@ -3,11 +3,15 @@
 use diesel::{AsChangeset, Insertable, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
 use serde::Deserialize;
 use tollgate_db::{DbId, DbJson, DbList, DbTime};
-use tollgate_kernel::{Fault, Timestamp};
+use tollgate_kernel::{DeliveryId, Fault, Timestamp};
 use tollgate_verify::{Environment, Permission, UnknownWord};
 
-use super::schema::{
-    audit_events, consumers, idempotency, keys, members, plans, roles, secrets, service_keys, workspaces,
+use super::{
+    LastUsed,
+    schema::{
+        audit_events, consumers, idempotency, invitations, key_rotations, keys, members, notices, plans,
+        roles, secrets, service_keys, webhook_deliveries, webhook_messages, webhooks, workspaces,
+    },
 };
 use crate::limits::Limit;
 
@@ -21,6 +25,8 @@ pub(crate) struct WorkspaceRow {
     pub(crate) created_at: DbTime,
     pub(crate) limits: DbJson,
     pub(crate) policy: DbJson,
+    /// Who made it. Nobody in particular made the personal ones.
+    pub(crate) created_by: Option<DbId>,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -30,6 +36,34 @@ pub(crate) struct MemberRow {
     pub(crate) user_id: DbId,
     pub(crate) role: &'static str,
     pub(crate) created_at: DbTime,
+}
+
+/// A member, as it is read.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = members, check_for_backend(Pg, Sqlite))]
+pub(crate) struct Membership {
+    pub(crate) workspace_id: DbId,
+    pub(crate) user_id: DbId,
+    pub(crate) role: String,
+    pub(crate) created_at: DbTime,
+}
+
+// No `Debug`: of the digest.
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = invitations, check_for_backend(Pg, Sqlite))]
+pub(crate) struct InvitationRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) email: String,
+    pub(crate) email_key: String,
+    pub(crate) role: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) invited_by: DbId,
+    pub(crate) created_at: DbTime,
+    pub(crate) expires_at: DbTime,
+    pub(crate) accepted_at: Option<DbTime>,
+    pub(crate) accepted_by: Option<DbId>,
+    pub(crate) revoked_at: Option<DbTime>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -72,8 +106,8 @@ pub(crate) struct KeyRow {
     pub(crate) enabled_at: Option<DbTime>,
 }
 
-/// A key, its plan, and when it was used last.
-pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<DbTime>);
+/// A key, its plan, and its last use.
+pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<LastUsed>);
 
 /// What resolving a key reads.
 pub(crate) struct ResolvedKey {
@@ -85,6 +119,8 @@ pub(crate) struct ResolvedKey {
     pub(crate) consumer: Option<(ConsumerRow, Option<PlanRow>)>,
     /// Its roles that there are.
     pub(crate) roles: Vec<RoleScopes>,
+    /// Its own, else its consumer's.
+    pub(crate) credit_account: Option<DbId>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -132,6 +168,7 @@ pub(crate) struct PlanChanges {
 pub(crate) struct WorkspaceChanges {
     pub(crate) name: Option<String>,
     pub(crate) limits: Option<DbJson>,
+    pub(crate) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -208,6 +245,21 @@ pub(crate) struct AuditRow {
     pub(crate) ip: Option<String>,
     pub(crate) action: &'static str,
     pub(crate) target: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// An audit event, as it is read.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = audit_events, check_for_backend(Pg, Sqlite))]
+pub(crate) struct EventRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) at: DbTime,
+    pub(crate) actor: String,
+    pub(crate) session: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) action: String,
+    pub(crate) target: String,
 }
 
 /// A create that may be asked for again.
@@ -216,9 +268,97 @@ pub(crate) struct AuditRow {
 pub(crate) struct IdempotencyRow {
     pub(crate) id: Vec<u8>,
     pub(crate) request_hash: Vec<u8>,
-    pub(crate) key_id: DbId,
+    /// What is made; its kind is in the hash.
+    pub(crate) made: DbId,
+    /// What is made within it.
+    pub(crate) part: Option<DbId>,
     pub(crate) expires_at: DbTime,
-    pub(crate) secret_id: Option<DbId>,
+}
+
+/// An endpoint that is told of events.
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhooks, check_for_backend(Pg, Sqlite))]
+pub(crate) struct WebhookRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) url: String,
+    pub(crate) description: String,
+    pub(crate) events: DbList,
+    pub(crate) enabled: bool,
+    /// Sealed.
+    pub(crate) secret: Vec<u8>,
+    /// Sealed.
+    pub(crate) previous_secret: Option<Vec<u8>>,
+    pub(crate) previous_until: Option<DbTime>,
+    pub(crate) failing_since: Option<DbTime>,
+    pub(crate) disabled_for: String,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DbTime,
+}
+
+/// An event, as it is sent.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhook_messages, check_for_backend(Pg, Sqlite))]
+pub(crate) struct MessageRow {
+    pub(crate) id: DbId,
+    pub(crate) workspace_id: DbId,
+    pub(crate) event: String,
+    pub(crate) body: String,
+    pub(crate) created_at: DbTime,
+}
+
+/// The telling of one endpoint of one event.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webhook_deliveries, check_for_backend(Pg, Sqlite))]
+pub(crate) struct DeliveryRow {
+    pub(crate) id: DbId,
+    pub(crate) webhook_id: DbId,
+    pub(crate) message_id: DbId,
+    pub(crate) status: String,
+    pub(crate) attempts: i64,
+    pub(crate) due_at: DbTime,
+    pub(crate) status_code: Option<i64>,
+    pub(crate) error: String,
+    pub(crate) created_at: DbTime,
+    pub(crate) finished_at: Option<DbTime>,
+}
+
+/// When a key is to be rotated.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = key_rotations, check_for_backend(Pg, Sqlite))]
+pub(crate) struct RotationRow {
+    pub(crate) key_id: DbId,
+    pub(crate) every_days: i64,
+    pub(crate) deadline_days: Option<i64>,
+    pub(crate) due_at: DbTime,
+    pub(crate) retires_at: Option<DbTime>,
+}
+
+/// Something that was announced once.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = notices)]
+pub(crate) struct NoticeRow {
+    pub(crate) subject_id: DbId,
+    pub(crate) kind: String,
+    pub(crate) due_at: DbTime,
+}
+
+impl DeliveryRow {
+    /// A new one, due at once.
+    pub(crate) fn new(id: DeliveryId, webhook_id: DbId, message_id: DbId, at: DbTime) -> Self {
+        Self {
+            id: id.into(),
+            webhook_id,
+            message_id,
+            status: "pending".to_owned(),
+            attempts: 0,
+            due_at: at,
+            status_code: None,
+            error: String::new(),
+            created_at: at,
+            finished_at: None,
+        }
+    }
 }
 
 impl ConsumerChanges {
@@ -246,8 +386,15 @@ impl PlanChanges {
 impl WorkspaceChanges {
     /// Nothing is to be changed.
     pub(crate) fn is_nothing(&self) -> bool {
-        let Self { name, limits } = self;
-        name.is_none() && limits.is_none()
+        let Self { name, limits, enabled } = self;
+        name.is_none() && limits.is_none() && enabled.is_none()
+    }
+}
+
+impl InvitationRow {
+    /// Neither accepted, nor revoked, nor expired.
+    pub(crate) fn is_pending(&self, now: Timestamp) -> bool {
+        self.accepted_at.is_none() && self.revoked_at.is_none() && now < self.expires_at.0
     }
 }
 

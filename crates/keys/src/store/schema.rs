@@ -15,6 +15,7 @@ diesel::table! {
         limits -> Json,
         policy -> Json,
         tended -> Bool,
+        created_by -> Nullable<Id>,
     }
 }
 
@@ -27,6 +28,26 @@ diesel::table! {
         user_id -> Id,
         role -> Text,
         created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    invitations (id) {
+        id -> Id,
+        workspace_id -> Id,
+        email -> Text,
+        email_key -> Text,
+        role -> Text,
+        digest -> Binary,
+        invited_by -> Id,
+        created_at -> Instant,
+        expires_at -> Instant,
+        accepted_at -> Nullable<Instant>,
+        accepted_by -> Nullable<Id>,
+        revoked_at -> Nullable<Instant>,
     }
 }
 
@@ -126,6 +147,21 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::{Binary, Nullable, Text};
+    use tollgate_db::sql_types::Id;
+
+    imported_secrets (secret_id) {
+        secret_id -> Id,
+        workspace_id -> Id,
+        fingerprint -> Binary,
+        sha256 -> Nullable<Binary>,
+        sha512 -> Nullable<Binary>,
+        slow -> Nullable<Text>,
+        prefix -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
     use tollgate_db::sql_types::{Id, List, Time as Instant};
 
     service_keys (id) {
@@ -147,10 +183,12 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::{BigInt, Text};
 
-    usage (partition, subject, minute, code) {
+    usage (partition, grain, minute, subject, consumer, code) {
         partition -> Text,
-        subject -> Text,
+        grain -> BigInt,
         minute -> BigInt,
+        subject -> Text,
+        consumer -> Text,
         code -> Text,
         count -> BigInt,
     }
@@ -167,11 +205,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
     use tollgate_db::sql_types::{Id, Time as Instant};
 
     last_used (key_id) {
         key_id -> Id,
         at -> Instant,
+        minute -> BigInt,
+        network -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
     }
 }
 
@@ -188,6 +230,7 @@ diesel::table! {
         ip -> Nullable<Text>,
         action -> Text,
         target -> Text,
+        reason -> Nullable<Text>,
     }
 }
 
@@ -198,9 +241,136 @@ diesel::table! {
     idempotency (id) {
         id -> Binary,
         request_hash -> Binary,
-        key_id -> Id,
+        made -> Id,
+        part -> Nullable<Id>,
         expires_at -> Instant,
-        secret_id -> Nullable<Id>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Json, Time as Instant};
+
+    credit_accounts (id) {
+        id -> Id,
+        workspace_id -> Id,
+        owner_id -> Id,
+        owner_kind -> Text,
+        balance -> BigInt,
+        refill -> Json,
+        next_refill_at -> Nullable<Instant>,
+        revision -> BigInt,
+        step -> BigInt,
+        epoch -> BigInt,
+        lent_at -> Nullable<Instant>,
+        created_at -> Instant,
+        closed_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    credit_ledger (account_id, number) {
+        account_id -> Id,
+        number -> BigInt,
+        at -> Instant,
+        kind -> Text,
+        amount -> BigInt,
+        balance -> BigInt,
+        request_id -> Text,
+        actor -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    credit_blocks (account_id, step) {
+        account_id -> Id,
+        step -> BigInt,
+        epoch -> BigInt,
+        amount -> BigInt,
+        state -> Text,
+        at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Bool, Nullable, Text};
+    use tollgate_db::sql_types::{Id, List, Time as Instant};
+
+    webhooks (id) {
+        id -> Id,
+        workspace_id -> Id,
+        url -> Text,
+        description -> Text,
+        events -> List,
+        enabled -> Bool,
+        secret -> Binary,
+        previous_secret -> Nullable<Binary>,
+        previous_until -> Nullable<Instant>,
+        failing_since -> Nullable<Instant>,
+        disabled_for -> Text,
+        created_by -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    webhook_messages (id) {
+        id -> Id,
+        workspace_id -> Id,
+        event -> Text,
+        body -> Text,
+        created_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    webhook_deliveries (id) {
+        id -> Id,
+        webhook_id -> Id,
+        message_id -> Id,
+        status -> Text,
+        attempts -> BigInt,
+        due_at -> Instant,
+        status_code -> Nullable<BigInt>,
+        error -> Text,
+        created_at -> Instant,
+        finished_at -> Nullable<Instant>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    notices (subject_id, kind, due_at) {
+        subject_id -> Id,
+        kind -> Text,
+        due_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable};
+    use tollgate_db::sql_types::{Id, Time as Instant};
+
+    key_rotations (key_id) {
+        key_id -> Id,
+        every_days -> BigInt,
+        deadline_days -> Nullable<BigInt>,
+        due_at -> Instant,
+        retires_at -> Nullable<Instant>,
     }
 }
 
@@ -211,7 +381,19 @@ diesel::joinable!(keys -> consumers (consumer_id));
 diesel::joinable!(consumers -> plans (plan_id));
 diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
+diesel::joinable!(imported_secrets -> secrets (secret_id));
+diesel::joinable!(key_rotations -> keys (key_id));
+diesel::joinable!(webhook_deliveries -> webhook_messages (message_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
-    workspaces, members, plans, consumers, keys, secrets, last_used
+    workspaces,
+    members,
+    plans,
+    consumers,
+    keys,
+    secrets,
+    last_used,
+    imported_secrets
 );
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
+diesel::allow_tables_to_appear_in_same_query!(keys, key_rotations, webhooks, notices);

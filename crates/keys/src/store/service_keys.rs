@@ -6,17 +6,27 @@ use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
 use tollgate_kernel::{Fault, ServiceKeyId, Timestamp, WorkspaceId};
 
-use super::{Change, Deed, Outcome, Store, change::change, rows::ServiceKeyRow, schema::service_keys};
+use super::{
+    Change, Created, Deed, Outcome, Store,
+    change::change,
+    once::once,
+    rows::{IdempotencyRow, ServiceKeyRow},
+    schema::service_keys,
+};
 use crate::page::Page;
 
 impl Store {
-    pub(crate) async fn service_key_insert(&self, deed: Deed<'_>, key: ServiceKeyRow) -> Result<(), Fault> {
+    pub(crate) async fn service_key_insert(
+        &self,
+        deed: Deed<'_>,
+        key: ServiceKeyRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Created, Fault> {
         let change = Change::creates(self, deed);
-        change!(self, change, |c| {
+        let (outcome, _) = change!(self, change, |c| once!(c, &once, key.created_at, {
             diesel::insert_into(service_keys::table).values(&key).execute(c).await?;
-            Outcome::Changed(())
-        })?;
-        Ok(())
+        }))?;
+        Ok(outcome.value())
     }
 
     pub(crate) async fn service_key_by_id(&self, id: ServiceKeyId) -> Result<Option<ServiceKeyRow>, Fault> {

@@ -1,7 +1,10 @@
 //! The contract of the store, on both databases. Here: what the tests share.
 
+mod audit;
 mod changes;
+mod imports;
 mod keys;
+mod lists;
 mod retention;
 mod usage;
 
@@ -21,7 +24,6 @@ use crate::{
     MIGRATIONS,
     caller::{Caller, Principal},
     limits::sliding,
-    page::Page,
     plans::starting_plans,
 };
 
@@ -68,6 +70,7 @@ impl Fixture {
             created_at: now.into(),
             limits: json!([]).into(),
             policy: json!({}).into(),
+            created_by: None,
         };
         let member = MemberRow {
             workspace_id: self.workspace.into(),
@@ -163,6 +166,18 @@ impl Store {
     pub(crate) async fn actors_of(&self, what: &str) -> Vec<String> {
         use schema::audit_events::dsl::{action, actor, audit_events};
         let query = audit_events.filter(action.eq(what)).select(actor);
+        read_db!(self.db, |c| query.load(c).await).expect("read")
+    }
+
+    pub(crate) async fn targets_of(&self, what: &str) -> Vec<String> {
+        use schema::audit_events::dsl::{action, audit_events, target};
+        let query = audit_events.filter(action.eq(what)).select(target);
+        read_db!(self.db, |c| query.load(c).await).expect("read")
+    }
+
+    pub(crate) async fn reasons_of(&self, what: &str) -> Vec<Option<String>> {
+        use schema::audit_events::dsl::{action, audit_events, reason};
+        let query = audit_events.filter(action.eq(what)).select(reason);
         read_db!(self.db, |c| query.load(c).await).expect("read")
     }
 

@@ -87,6 +87,35 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Makes another workspace of a user, unless the user has made `most` already. Those who make many at once wait for each
+    /// other at the user's personal workspace, which is there.
+    pub(crate) async fn workspace_create(
+        &self,
+        change: Change,
+        workspace: WorkspaceRow,
+        owner: MemberRow,
+        starting_plans: Vec<PlanRow>,
+        most: i64,
+    ) -> Result<Outcome<()>, Fault> {
+        let (outcome, _) = change!(self, change, |c| {
+            let personal = workspaces::table.filter(workspaces::personal_owner.eq(owner.user_id));
+            diesel::update(personal).set(workspaces::name.eq(workspaces::name)).execute(c).await?;
+            let made = workspaces::table.filter(workspaces::created_by.eq(owner.user_id));
+            let made: i64 = made.count().get_result(c).await?;
+            if made >= most {
+                Outcome::Unchanged(())
+            } else {
+                diesel::insert_into(workspaces::table).values(&workspace).execute(c).await?;
+                diesel::insert_into(members::table).values(&owner).execute(c).await?;
+                for plan in &starting_plans {
+                    diesel::insert_into(plans::table).values(plan).execute(c).await?;
+                }
+                Outcome::Changed(())
+            }
+        })?;
+        Ok(outcome)
+    }
+
     /// Newest first.
     pub(crate) async fn workspaces_of(
         &self,
@@ -120,6 +149,35 @@ impl Store {
             .await
             .optional())?;
         role.map(|word| word.parse().map_err(|error: UnknownWord| Fault::internal(error))).transpose()
+    }
+
+    /// A member's role, and whether the workspace is enabled.
+    pub(crate) async fn member_standing(
+        &self,
+        workspace: WorkspaceId,
+        user: UserId,
+    ) -> Result<Option<(MemberRole, bool)>, Fault> {
+        let found: Option<(String, bool)> = read_db!(self.db, |c| members::table
+            .inner_join(workspaces::table)
+            .filter(members::workspace_id.eq(DbId::from(workspace)))
+            .filter(members::user_id.eq(DbId::from(user)))
+            .select((members::role, workspaces::enabled))
+            .first(c)
+            .await
+            .optional())?;
+        let Some((word, enabled)) = found else { return Ok(None) };
+        let role = word.parse().map_err(|error: UnknownWord| Fault::internal(error))?;
+        Ok(Some((role, enabled)))
+    }
+
+    /// Absent: there is no such workspace.
+    pub(crate) async fn workspace_enabled(&self, id: WorkspaceId) -> Result<Option<bool>, Fault> {
+        Ok(read_db!(self.db, |c| workspaces::table
+            .find(DbId::from(id))
+            .select(workspaces::enabled)
+            .first(c)
+            .await
+            .optional())?)
     }
 
     /// In the order of their making.

@@ -23,7 +23,7 @@ impl Entropy for Foreseen {
 
 impl Desk {
     /// A verifier in the same process.
-    fn verifier(&self) -> Verifier {
+    pub(super) fn verifier(&self) -> Verifier {
         let settings = tollgate_verify::Settings {
             rules: TokenRules { issuer: "us".into(), audience: "you".into() },
             keys: always(),

@@ -167,6 +167,7 @@ impl Desk {
             caller: caller.clone(),
             key_id: key_id.clone(),
             r#override: Some(wanted),
+            ..Default::default()
         };
         let list = wire::ListKeyOverridesRequest { caller: caller.clone(), key_id: key_id.clone() };
         let delete = wire::DeleteKeyOverrideRequest { caller, key_id, name: "minute".into() };

@@ -261,7 +261,7 @@ on_every_database! {
         let ids = keys.map(|made| made.key.expect("a key").id);
         let all = wire::ListKeysRequest { caller: Some(owner.clone()), ..Default::default() };
         desk.key(&owner).await;
-        let its = wire::ListKeysRequest { consumer_id: consumer.id.clone(), ..all.clone() };
+        let its = wire::ListKeysRequest { filter: Some(wire::KeyFilter { consumer_id: consumer.id.clone(), ..Default::default() }), ..all.clone() };
         assert_eq!(call!(desk, list_keys, its).expect("a list").keys.len(), 2);
 
         desk.revoke(&owner, &ids[0]).await.expect("revoked");

@@ -30,16 +30,24 @@ impl Used {
             code: code.into(),
             count,
             last_at: now,
+            ..TallyRow::default()
         }
     }
 
+    /// By the minute, and so by the hour and the day.
     async fn total(&self) -> u64 {
-        let message = wire::GetUsageRequest {
-            caller: Some(self.owner.clone()),
-            key_id: self.key.clone(),
-            ..Default::default()
-        };
-        call!(self.desk, get_usage, message).expect("usage").total
+        let by = [wire::Granularity::Minute, wire::Granularity::Hour, wire::Granularity::Day];
+        let [minutes, hours, days] = by.map(async |by| {
+            let message = wire::GetUsageRequest {
+                caller: Some(self.owner.clone()),
+                key_id: self.key.clone(),
+                span: Some(wire::UsageSpan { granularity: by.into(), ..Default::default() }),
+            };
+            call!(self.desk, get_usage, message).expect("usage").total
+        });
+        let (minutes, hours, days) = (minutes.await, hours.await, days.await);
+        assert_eq!((hours, days), (minutes, minutes));
+        minutes
     }
 }
 

@@ -63,6 +63,8 @@ on_every_database! {
             expires_at: Some(time::to_wire(now + chrono::TimeDelta::days(30))),
             revoked_at: None,
             last_used_at: None,
+            last_used_ip: None,
+            last_user_agent: None,
             created_by: user.user_id,
             created_at: Some(time::to_wire(now)),
             description: String::new(),
@@ -156,13 +158,13 @@ on_every_database! {
         desk.revoke(&owner, &delta.id).await.expect("revoked");
         let all = wire::ListKeysRequest { caller: Some(owner), ..Default::default() };
         assert_eq!(list(&desk, all.clone()).await, ["Delta", "Gamma", "Beta", "Alpha"]);
-        let part = wire::ListKeysRequest { q: "MM".into(), ..all.clone() };
+        let part = wire::ListKeysRequest { filter: Some(wire::KeyFilter { q: "MM".into(), ..Default::default() }), ..all.clone() };
         assert_eq!(list(&desk, part).await, ["Gamma"]);
-        let live = wire::ListKeysRequest { environment: wire::Environment::Live.into(), ..all.clone() };
+        let live = wire::ListKeysRequest { filter: Some(wire::KeyFilter { environment: wire::Environment::Live.into(), ..Default::default() }), ..all.clone() };
         assert_eq!(list(&desk, live).await, ["Gamma", "Beta", "Alpha"]);
-        let revoked = wire::ListKeysRequest { status: wire::KeyStatus::Revoked.into(), ..all.clone() };
+        let revoked = wire::ListKeysRequest { filter: Some(wire::KeyFilter { status: wire::KeyStatus::Revoked.into(), ..Default::default() }), ..all.clone() };
         assert_eq!(list(&desk, revoked).await, ["Delta"]);
-        let wrong = wire::ListKeysRequest { status: 9, environment: 9, q: "a\0".into(), ..all };
+        let wrong = wire::ListKeysRequest { filter: Some(wire::KeyFilter { status: 9, environment: 9, q: "a\0".into(), ..Default::default() }), ..all };
         let fault = call!(desk, list_keys, wrong).expect_err("refused");
         assert_eq!(pointers(&fault), ["/status", "/environment", "/q"]);
     }

@@ -63,7 +63,7 @@ on_every_database! {
         desk.clock.advance(Duration::from_secs(1));
         let again = desk.update(&owner, wire::UpdateKeyRequest { enabled: Some(false), ..of(&key.id) }).await;
         assert_eq!(again.expect("changed").disabled_at, expected.disabled_at);
-        let part = wire::ListKeysRequest { caller: Some(owner), q: "renam".into(), ..Default::default() };
+        let part = wire::ListKeysRequest { caller: Some(owner), filter: Some(wire::KeyFilter { q: "renam".into(), ..Default::default() }), ..Default::default() };
         assert_eq!(call!(desk, list_keys, part).expect("a list").keys.len(), 1);
     }
 

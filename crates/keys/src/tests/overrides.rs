@@ -7,7 +7,12 @@ use super::*;
 impl Desk {
     async fn put(&self, caller: &Caller, key_id: &str, wanted: wire::KeyOverride) -> Result<(), Fault> {
         let (caller, key_id) = (Some(caller.clone()), key_id.to_owned());
-        let message = wire::PutKeyOverrideRequest { caller, key_id, r#override: Some(wanted.clone()) };
+        let message = wire::PutKeyOverrideRequest {
+            caller,
+            key_id,
+            r#override: Some(wanted.clone()),
+            ..Default::default()
+        };
         call!(self, put_key_override, message).map(|answer| assert_eq!(answer.r#override, Some(wanted)))
     }
 

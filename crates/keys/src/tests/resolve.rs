@@ -42,6 +42,7 @@ on_every_database! {
                 retires_at: None,
                 revoked_at: None,
             }),
+            credit_account_id: String::new(),
         });
         tollgate_verify::Grant::try_from(grant).expect("verify reads it");
     }

@@ -94,6 +94,7 @@ on_every_database! {
             permissions: vec!["keys.read".into(), "everything".into()],
             expires_at: Some(time::to_wire(desk.clock.now())),
             scopes: vec!["a*".into()],
+            ..Default::default()
         };
         let fault = call!(desk, create_service_key, message).expect_err("refused");
         assert_eq!(pointers(&fault), ["/workspace_id", "/name", "/name", "/permissions/1", "/scopes/0", "/expires_at"]);

@@ -13,7 +13,7 @@ pub(crate) struct Charge {
     pub(crate) rule: Rule,
     /// 1 to [`MAX_LIMIT`]; of a bucket, its burst.
     pub(crate) limit: u64,
-    /// At most `limit`.
+    /// At most [`MAX_LIMIT`]. More than the number passes if an override allows it.
     pub(crate) cost: u64,
     pub(crate) shadow: bool,
     pub(crate) on_failure: OnFailure,
@@ -37,6 +37,7 @@ pub(crate) enum Rule {
     Bucket { interval: i64 },
     Calendar(Calendar),
     Concurrency { lease: i64 },
+    Credit,
 }
 
 /// What a limit does when its store is gone.
@@ -58,17 +59,24 @@ impl Charge {
             Rule::Bucket { interval } => Algorithm::Bucket { interval },
             Rule::Calendar(calendar) => Algorithm::Calendar { periods: calendar.periods(hint) },
             Rule::Concurrency { lease } => Algorithm::Concurrency { lease },
+            Rule::Credit => Algorithm::Credit,
         };
         Spec { algorithm, limit: self.limit, replaced, cost: self.cost, shadow: self.shadow }
     }
 
-    /// Which algorithm it is, on the wire.
+    /// Whether it is the call's credit, and no limit.
+    pub(crate) fn is_credit(&self) -> bool {
+        self.rule == Rule::Credit
+    }
+
+    /// Which algorithm it is, on the wire, where a credit is none.
     pub(crate) fn algorithm(&self) -> wire::Algorithm {
         match self.rule {
             Rule::Window { .. } => wire::Algorithm::SlidingWindow,
             Rule::Bucket { .. } => wire::Algorithm::TokenBucket,
             Rule::Calendar(_) => wire::Algorithm::Calendar,
             Rule::Concurrency { .. } => wire::Algorithm::Concurrency,
+            Rule::Credit => wire::Algorithm::Unspecified,
         }
     }
 
@@ -127,8 +135,8 @@ pub(super) fn parse((position, charge): (usize, wire::Charge)) -> Result<Charge,
     let rule = rule(&limit).map_err(|(field, detail)| invalid(field, detail))?;
     let bucket = matches!(rule, Rule::Bucket { .. });
     let number = if bucket && limit.burst > 0 { limit.burst } else { limit.limit };
-    if charge.cost > number {
-        return Err(Fault::invalid(at("cost"), "must be at most the limit: such a call could never pass"));
+    if charge.cost > MAX_LIMIT {
+        return Err(invalid("cost", format!("must be at most {MAX_LIMIT}")));
     }
     let subject = super::name(charge.subject, || at("subject"))?;
     Ok(Charge {

@@ -10,9 +10,12 @@ use tollgate_proto::ratelimit as wire;
 pub(crate) struct Settle {
     pub(crate) partition: String,
     pub(crate) request_id: Arc<str>,
-    /// By name of limit; a limit that is absent keeps what was reserved. None: a refund, of all.
+    /// By name of limit, or [`ALL_OTHERS`]; a limit that is absent keeps what was reserved. None: a refund, of all.
     pub(crate) costs: Option<BTreeMap<String, u64>>,
 }
+
+/// In place of a name: all that are not named.
+const ALL_OTHERS: &str = "*";
 
 /// What is wrong with the costs of a settle, once it is known what was reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,12 @@ impl Settle {
     ) -> Result<Vec<u64>, Wrong> {
         let Some(costs) = &self.costs else { return Ok(reserved.map(|_| 0).collect()) };
         for (name, cost) in costs {
+            if name == ALL_OTHERS {
+                if reserved.clone().all(|(_, reserved)| *cost > reserved) {
+                    return Err(Wrong::Cost(name.clone()));
+                }
+                continue;
+            }
             let mut same = reserved.clone().filter(|(limit, _)| limit == name).peekable();
             if same.peek().is_none() {
                 return Err(Wrong::Name(name.clone()));
@@ -40,7 +49,9 @@ impl Settle {
                 return Err(Wrong::Cost(name.clone()));
             }
         }
-        Ok(reserved.map(|(name, reserved)| costs.get(name).copied().unwrap_or(reserved)).collect())
+        let others = costs.get(ALL_OTHERS).copied().unwrap_or(u64::MAX);
+        let cost = |(name, reserved)| costs.get(name).copied().unwrap_or(others.min(reserved));
+        Ok(reserved.map(cost).collect())
     }
 }
 
@@ -98,6 +109,9 @@ mod tests {
         assert_eq!(costs(&[("a", 2)]), Ok(vec![2, 4, 2]));
         assert_eq!(costs(&[("a", 4)]), Err(Wrong::Cost("a".to_owned())));
         assert_eq!(costs(&[("c", 0), ("d", 0)]), Err(Wrong::Name("c".to_owned())));
+        assert_eq!(costs(&[("*", 4)]), Ok(vec![3, 4, 4]), "at most what was reserved");
+        assert_eq!(costs(&[("*", 1), ("a", 2)]), Ok(vec![2, 1, 2]));
+        assert_eq!(costs(&[("*", 6)]), Err(Wrong::Cost("*".to_owned())));
         let refund = Settle { costs: None, ..settle(&[]) };
         assert_eq!(refund.costs(reserved.into_iter()), Ok(vec![0; 3]));
     }

@@ -10,7 +10,8 @@
 //! from here. What stands beside the denial is as old: units that others took or that came free since are not seen in it.
 //!
 //! Never denied from here: a peek, which asks how things are; a call with a request id, which may have been accepted
-//! before; and what a limit of leases denied, since a lease can end at any moment.
+//! before; what a limit of leases denied, since a lease can end at any moment; and what lacked credits, of which a block can be
+//! deposited at any moment.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -105,7 +106,7 @@ impl Denials {
     /// Remembers what the store answered, at this time, if it is a denial that lasts.
     pub(super) fn learn(&self, asked: Option<Asked>, call: &Call, answer: &Answer, now: i64) {
         let (Some(asked), Some(denial)) = (asked, answer.denial) else { return };
-        if matches!(call.charges[denial.by].rule, Rule::Concurrency { .. }) {
+        if matches!(call.charges[denial.by].rule, Rule::Concurrency { .. } | Rule::Credit) {
             return;
         }
         let denied = Denied {
@@ -174,10 +175,14 @@ impl Denied {
     /// As it was answered, so much later.
     fn answer(&self, now: i64) -> Answer {
         let passed = now - self.answered;
-        let later = |outlook: &Outlook| Outlook { reset: (outlook.reset - passed).max(0), ..*outlook };
+        // Of a credit that is no time.
+        let later = |(charge, outlook): (&Charge, &Outlook)| match charge.rule {
+            Rule::Credit => *outlook,
+            _ => Outlook { reset: (outlook.reset - passed).max(0), ..*outlook },
+        };
         Answer {
             denial: Some(Denial { wait: self.denial.wait - passed, ..self.denial }),
-            outlooks: self.outlooks.iter().map(later).collect(),
+            outlooks: self.charges.iter().zip(&self.outlooks).map(later).collect(),
             degraded: false,
         }
     }

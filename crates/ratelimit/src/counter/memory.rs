@@ -8,6 +8,7 @@
 
 mod codec;
 mod copy;
+mod credits;
 mod expiry;
 mod partition;
 mod record;

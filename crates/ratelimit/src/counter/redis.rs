@@ -5,15 +5,21 @@
 //! - `<prefix>{<partition>}:l:<name>:<subject>`: the state of a limit, packed as `log.lua` says
 //! - `<prefix>{<partition>}:o`: numbers in place of limits' own, by the name of the state
 //! - `<prefix>{<partition>}:r:<request id>`: what was answered to a request id, and what can be given back
+//! - `<prefix>{<partition>}:b:<token>`, `…:a`: a block of calls that were charged ahead, and when the last of them ends
 //! - `<prefix>{<partition>}:t`, `…:p`: the tally, and the batch taken from it that is not acknowledged ([`drain`])
 //! - `<prefix>active`: the partitions that may have a tally, scored by the second in which one was last counted; in a cluster
 //!   several of these, `<prefix>{<number>}active` ([`keys`])
+//!
+//! An account of credits is a state like a limit's. A server that comes back may have less than it had answered for, or be
+//! another, with a copy that is older: spent credits would be there again. So the state bears the `run_id` of the server that
+//! wrote it, and on any other there is nothing of the account.
 //!
 //! Time is the server's, unless a test moves it by hand.
 
 mod active;
 pub(crate) mod address;
 mod cluster;
+mod credits;
 mod drain;
 mod keys;
 mod link;
@@ -28,9 +34,13 @@ mod servers;
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use ::redis::{FromRedisValue, Value, cmd};
+use chrono::TimeDelta;
 use tollgate_kernel::{Clock, Code, Entropy, ExposeSecret, Fault, SecretString};
 
-use super::{Answer, Undecided};
+use super::{
+    Answer, Undecided,
+    ahead::{Block, Charged, Wanted},
+};
 use crate::{
     call::{Call, Key, PutOverride, Reset, Settle},
     engine::Override,
@@ -104,17 +114,30 @@ impl Redis {
 
     /// Decides and counts one call.
     pub(super) async fn check(&self, call: &Call) -> Result<Answer, Undecided> {
-        let now = self.clock.now().timestamp_micros();
-        let first = self.ask(call, now).await?;
-        let decided = match first {
-            // The clock of Redis, or what it has counted, is in another period than this process.
-            Checked::OutOfBounds(at) => self.ask(call, at).await?,
-            decided @ Checked::Decided(_) => decided,
-        };
-        match decided {
-            Checked::Decided(answer) => Ok(answer),
-            Checked::OutOfBounds(_) => Err(Undecided::Gone("the time is beyond every calendar".into())),
+        let (answer, _) = self.decide(call, None).await?;
+        Ok(answer)
+    }
+
+    /// Decides and counts one call, and may charge some like it ahead.
+    pub(super) async fn check_ahead(
+        &self,
+        call: &Call,
+        wanted: &Wanted,
+    ) -> Result<(Answer, Charged), Undecided> {
+        self.decide(call, Some(wanted)).await
+    }
+
+    /// Ends a block: gives back what was not used of it, and tallies the rest. Once, however often it is said.
+    pub(super) async fn release(&self, block: &Block) -> Result<(), Undecided> {
+        let partition = block.partition();
+        let tally = block.tallies().then(|| self.keys.tally(partition));
+        if tally.is_some() {
+            self.announce(partition).await?;
         }
+        let keys = [self.keys.block(partition, block.id())].into_iter().chain(tally);
+        let mut script = self.prepare(&self.scripts.release, keys);
+        scripts::release(&mut script, block);
+        self.run(partition, &script).await
     }
 
     /// Gives back what a remembered call did not cost; and how much of each limit.
@@ -131,24 +154,34 @@ impl Redis {
     pub(super) async fn reset(&self, reset: &Reset) -> Result<(), Undecided> {
         let partition = &*reset.partition;
         let states = reset.keys.iter().map(|key| self.state(partition, key));
-        self.run(partition, &self.prepare(&self.scripts.reset, states)).await
+        let keys = states.chain([self.keys.ahead(partition)]);
+        let wait = self.run(partition, &self.prepare(&self.scripts.reset, keys)).await?;
+        self.wait(wait).await;
+        Ok(())
     }
 
     /// Puts a number in place of a limit's own.
     pub(super) async fn put_override(&self, put: &PutOverride) -> Result<(), Undecided> {
         let partition = &*put.partition;
-        let mut script = self.prepare(&self.scripts.put_override, [self.keys.overrides(partition)]);
+        let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
+        let mut script = self.prepare(&self.scripts.put_override, keys);
         scripts::put_override(&mut script, put, &self.state(partition, &put.key));
-        let done: bool = self.run(partition, &script).await?;
-        if done { Ok(()) } else { Err(Undecided::Crowded) }
+        let wait: i64 = self.run(partition, &script).await?;
+        if wait < 0 {
+            return Err(Undecided::Crowded);
+        }
+        self.wait(wait).await;
+        Ok(())
     }
 
     /// Ends an override, if it is there.
     pub(super) async fn delete_override(&self, partition: &str, key: &Key) -> Result<(), Undecided> {
-        let mut delete = cmd("HDEL");
-        delete.arg(self.keys.overrides(partition)).arg(self.state(partition, key));
-        let delete = async |connection: Connection| connection.query::<()>(&delete).await;
-        Ok(self.servers.run(partition, Via::Shared, self.pace.timeout, delete).await?)
+        let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
+        let mut script = self.prepare(&self.scripts.restore, keys);
+        script.arg(self.state(partition, key));
+        let wait = self.run(partition, &script).await?;
+        self.wait(wait).await;
+        Ok(())
     }
 
     /// The overrides of a partition that are in force, in no order.
@@ -187,16 +220,29 @@ impl Redis {
         Ok(self.servers.run_on_each(self.pace.connect_timeout, ping).await?)
     }
 
+    async fn decide(&self, call: &Call, wanted: Option<&Wanted>) -> Result<(Answer, Charged), Undecided> {
+        let now = self.clock.now().timestamp_micros();
+        let first = self.ask(call, wanted, now).await?;
+        let decided = match first {
+            // The clock of Redis, or what it has counted, is in another period than this process.
+            Checked::OutOfBounds(at) => self.ask(call, wanted, at).await?,
+            decided @ Checked::Decided(..) => decided,
+        };
+        match decided {
+            Checked::Decided(answer, charged) => Ok((answer, charged)),
+            Checked::OutOfBounds(_) => Err(Undecided::Gone("the time is beyond every calendar".into())),
+        }
+    }
+
     /// Asks once, with the periods of calendars around `hint`.
-    async fn ask(&self, call: &Call, hint: i64) -> Result<Checked, Undecided> {
+    async fn ask(&self, call: &Call, wanted: Option<&Wanted>, hint: i64) -> Result<Checked, Undecided> {
         let (partition, limit) = (call.partition.as_str(), self.pace.timeout);
-        let script = self.check_script(call, hint);
+        let script = self.check_script(call, wanted, hint);
         let is_tallied = call.tally.is_some() && !call.peek;
         // In a cluster the announcement may be on another node.
         let is_apart = is_tallied && self.servers.is_cluster();
         if is_apart {
-            let announce = async |connection| self.active.announce(&connection, partition).await;
-            self.servers.run(&self.keys.corner(partition).tag, Via::Shared, limit, announce).await?;
+            self.announce(partition).await?;
         }
         let ask = async |connection| {
             if is_tallied && !is_apart {
@@ -205,19 +251,40 @@ impl Redis {
             script.run::<Vec<i64>>(&connection).await
         };
         let reply = self.servers.run(partition, Via::Shared, limit, ask).await?;
-        reply::checked(call, &reply)
+        reply::checked(call, wanted.is_some(), &reply)
     }
 
-    /// Keys and arguments as `check/begin.lua` says.
-    fn check_script(&self, call: &Call, hint: i64) -> Invocation<'_> {
+    async fn announce(&self, partition: &str) -> Result<(), Undecided> {
+        let announce = async |connection| self.active.announce(&connection, partition).await;
+        let tag = &self.keys.corner(partition).tag;
+        Ok(self.servers.run(tag, Via::Shared, self.pace.timeout, announce).await?)
+    }
+
+    /// Waits until calls that were charged ahead are accepted no more, anywhere: so many microseconds.
+    async fn wait(&self, micros: i64) {
+        match self.clock.by_hand() {
+            None => tokio::time::sleep(Duration::from_micros(micros.max(0).unsigned_abs())).await,
+            Some(start) => {
+                let end = start + TimeDelta::microseconds(micros);
+                while self.clock.now() < end {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Keys and arguments as `check/begin.lua` says, and `check/ahead.lua`.
+    fn check_script(&self, call: &Call, wanted: Option<&Wanted>, hint: i64) -> Invocation<'_> {
+        let script = if wanted.is_some() { &self.scripts.check_ahead } else { &self.scripts.check };
         let partition = &*call.partition;
         let states = call.charges.iter().map(|charge| self.state(partition, &charge.key));
         let overrides = (!call.charges.is_empty()).then(|| self.keys.overrides(partition));
         let tally = call.tally.as_ref().filter(|_| !call.peek).map(|_| self.keys.tally(partition));
         let request = call.request_id.as_ref().map(|id| self.keys.request(partition, id));
-        let keys = states.chain(overrides).chain(tally).chain(request);
-        let mut script = self.prepare(&self.scripts.check, keys);
-        scripts::check(&mut script, call, hint);
+        let block = wanted.map(|it| [self.keys.ahead(partition), self.keys.block(partition, &it.id)]);
+        let keys = states.chain(overrides).chain(tally).chain(request).chain(block.into_iter().flatten());
+        let mut script = self.prepare(script, keys);
+        scripts::check(&mut script, call, wanted, hint);
         script
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Algorithm, Bucket, Lease, Leases, Log, Spec, grain};
+use super::{Algorithm, Bucket, Credit, Lease, Leases, Log, MAX_WINDOW, Spec, grain};
 
 /// What was counted. A state that is of another algorithm than its limit counts as unused, but for its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(crate) enum Counted {
         used: u64,
     },
     Concurrency(Leases),
+    Credit(Credit),
 }
 
 /// What is needed to give back what was accepted.
@@ -47,6 +48,10 @@ pub(crate) enum Mark {
     Concurrency {
         /// When the lease ends by itself.
         until: i64,
+    },
+    Credit {
+        /// Of which the units were.
+        epoch: u64,
     },
 }
 
@@ -98,6 +103,10 @@ impl State {
                 leases.accept(Lease { id, until, units: spec.cost }, at);
                 Mark::Concurrency { until }
             }
+            (Algorithm::Credit, Counted::Credit(credit)) => {
+                credit.left -= spec.cost;
+                Mark::Credit { epoch: credit.epoch }
+            }
             _ => Mark::Nothing,
         }
     }
@@ -123,6 +132,7 @@ impl State {
             (Mark::Concurrency { until }, Counted::Concurrency(leases)) => {
                 leases.give_back(given.id, *until, at)
             }
+            (Mark::Credit { epoch }, Counted::Credit(credit)) => credit.give_back(*epoch, given.back),
             _ => 0,
         }
     }
@@ -141,9 +151,15 @@ impl State {
             (_, Counted::Bucket(bucket)) => bucket.tat,
             (Algorithm::Calendar { periods }, _) => periods.around(self.newest).map_or(0, |(_, end)| end),
             (_, Counted::Concurrency(leases)) => leases.0.last().map_or(0, |lease| lease.until),
+            (_, Counted::Credit(_)) => self.credit_matters_until(),
             _ => 0,
         };
         counted.max(self.newest)
+    }
+
+    /// The same of a credit: what nobody has touched for so long is forgotten, with what remains of it.
+    pub(crate) fn credit_matters_until(&self) -> i64 {
+        self.newest + MAX_WINDOW
     }
 
     /// How many entries it has: what makes it large.
@@ -151,7 +167,7 @@ impl State {
         match &self.counted {
             Counted::Window(log) => log.entries.len(),
             Counted::Concurrency(leases) => leases.0.len(),
-            Counted::Bucket(_) | Counted::Calendar { .. } => 0,
+            Counted::Bucket(_) | Counted::Calendar { .. } | Counted::Credit(_) => 0,
         }
     }
 
@@ -162,6 +178,7 @@ impl State {
                 | (Algorithm::Bucket { .. }, Counted::Bucket(_))
                 | (Algorithm::Calendar { .. }, Counted::Calendar { .. })
                 | (Algorithm::Concurrency { .. }, Counted::Concurrency(_))
+                | (Algorithm::Credit, Counted::Credit(_))
         )
     }
 }
@@ -173,6 +190,7 @@ impl Counted {
             Algorithm::Bucket { .. } => Self::Bucket(Bucket::default()),
             Algorithm::Calendar { .. } => Self::Calendar { used: 0 },
             Algorithm::Concurrency { .. } => Self::Concurrency(Leases::default()),
+            Algorithm::Credit => Self::Credit(Credit::default()),
         }
     }
 
@@ -182,6 +200,8 @@ impl Counted {
             Self::Bucket(_) => Self::Bucket(Bucket::default()),
             Self::Calendar { .. } => Self::Calendar { used: 0 },
             Self::Concurrency(_) => Self::Concurrency(Leases::default()),
+            // No limit: nothing of it is forgotten.
+            Self::Credit(credit) => Self::Credit(*credit),
         }
     }
 }

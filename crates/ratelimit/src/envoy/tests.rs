@@ -235,7 +235,7 @@ async fn each_descriptor_hears_whether_it_stood_in_the_way() {
         denied_by: Some("address".into()),
         retry_after_us: 1_000_001,
         limits: vec![state(false, false), state(true, false), state(true, true)],
-        degraded: false,
+        ..CheckResponse::default()
     };
     let (envoy, script) = scripted(FILE, Ok(answer)).await;
     let [free, one, other, watched] =

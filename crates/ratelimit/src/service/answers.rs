@@ -4,14 +4,17 @@ use chrono::DateTime;
 use tollgate_kernel::Fault;
 use tollgate_proto::{
     fault::to_status,
-    ratelimit::{CheckResponse, Failure, LimitState, ListOverridesResponse, Outcome, Override, outcome},
+    ratelimit::{
+        AccountState, CheckResponse, CreditState, Failure, LimitState, ListOverridesResponse, Outcome,
+        Override, outcome,
+    },
     time::to_wire,
 };
 
 use crate::{
-    call::{Call, Charge, Key},
+    call::{CREDITS, Call, Charge, Key},
     counter::Answer,
-    engine::{self, Outlook},
+    engine::{self, Credit, Outlook},
 };
 
 /// Counts an answer.
@@ -31,13 +34,29 @@ pub(super) fn measure(call: &Call, answer: &Answer) {
 
 /// The answer to a call.
 pub(super) fn response(call: &Call, answer: &Answer) -> CheckResponse {
+    let denied_by = answer.denial.map(|denial| &call.charges[denial.by]);
+    let name = |charge: &Charge| if charge.is_credit() { CREDITS } else { charge.key.name() }.to_owned();
+    let (credit, limits): (Vec<_>, Vec<_>) =
+        call.charges.iter().zip(&answer.outlooks).partition(|(charge, _)| charge.is_credit());
     CheckResponse {
         allowed: answer.denial.is_none(),
-        denied_by: answer.denial.map(|denial| call.charges[denial.by].key.name().to_owned()),
+        denied_by: denied_by.map(name),
         retry_after_us: answer.denial.map_or(0, |denial| denial.wait.unsigned_abs()),
-        limits: call.charges.iter().zip(&answer.outlooks).map(limit_state).collect(),
+        limits: limits.into_iter().map(limit_state).collect(),
         degraded: answer.degraded,
+        credit: credit.first().map(|(_, outlook)| CreditState {
+            remaining: outlook.remaining,
+            behind: outlook.reset.max(0).unsigned_abs(),
+            step: outlook.limit,
+            denied: denied_by.is_some_and(Charge::is_credit),
+        }),
     }
+}
+
+/// How an account of credits stands.
+pub(super) fn account(credit: Option<Credit>) -> AccountState {
+    let Credit { epoch, left, step, withdrawn, behind: _ } = credit.unwrap_or_default();
+    AccountState { epoch, step, remaining: left, withdrawn }
 }
 
 /// How one call of a batch ended.

@@ -228,6 +228,7 @@ async fn without_a_hand_on_it_time_is_the_server_s() {
         check_eviction: true,
         max_states: 1_000_000,
         denial_cache: Duration::ZERO,
+        charge_ahead: Duration::ZERO,
     };
     let settings = tollgate_ratelimit::Settings { store };
     let entropy = std::sync::Arc::new(tollgate_kernel::OsEntropy);

@@ -1,15 +1,16 @@
 //! A Redis Cluster in which slots move, and nodes die. Nobody restarts the role.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use tokio::task::JoinSet;
 use tollgate_kernel::{Code, Fault};
 use tollgate_proto::ratelimit::{CheckRequest, OnFailure};
 use tollgate_ratelimit::RateLimitService;
-use tollgate_testkit::PrivateCluster;
+use tollgate_testkit::{PrivateCluster, PrivateRedis};
 
 use crate::{
     faults::limited,
-    support::{Role, acknowledge, check, drain, tally, until, until_up},
+    support::{Role, acknowledge, check, drain, open, store, tally, until, until_up},
 };
 
 /// A call of this partition.
@@ -35,6 +36,12 @@ async fn decided(service: &RateLimitService, partition: &str) -> (bool, bool, u6
     (answer.allowed, answer.degraded, answer.limits[0].remaining)
 }
 
+/// Whether this node has told somebody to try again, for it has not all names of a slot.
+async fn asked_again(node: &PrivateRedis) -> bool {
+    let errors: String = node.ask("INFO errorstats").await.expect("it answers");
+    errors.contains("errorstat_TRYAGAIN")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis"]
 async fn a_slot_that_moves_is_followed() {
@@ -42,15 +49,24 @@ async fn a_slot_that_moves_is_followed() {
     let role = Role::at(cluster.url(), "tollgate:");
     let [here, there, _] = one_of_each(&cluster).await;
     assert_eq!(decided(&role.service, &here).await, (true, false, 4));
+    let impatient = open(store(cluster.url(), "tollgate:", Duration::from_millis(25)), role.clock.clone());
+    until_up(&impatient, true).await;
+    let (patient, call) = (role.service.clone(), of(&here, OnFailure::Deny));
+    let mut waiting = JoinSet::new();
     let meanwhile = async {
+        waiting.spawn(async move { check(&patient, call).await });
+        until(async || asked_again(&cluster.nodes[0]).await).await;
         // Its names are with two nodes, and neither can look at all of them.
-        let fault = check(&role.service, of(&here, OnFailure::Deny)).await.expect_err("undecided");
+        let fault = check(&impatient, of(&here, OnFailure::Deny)).await.expect_err("undecided");
         assert_eq!(fault.code(), Code::Unavailable);
         assert_eq!(decided(&role.service, &there).await, (true, false, 4));
+        assert!(waiting.try_join_next().is_none(), "it waits for the slot");
     };
     cluster.move_slot(&here, 0, 1, meanwhile).await;
+    let waited = waiting.join_next().await.expect("it was asked").expect("it ran").expect("decided");
+    assert_eq!((waited.allowed, waited.degraded, waited.limits[0].remaining), (true, false, 3));
     // The map is old; the call finds its way.
-    assert_eq!(decided(&role.service, &here).await, (true, false, 3));
+    assert_eq!(decided(&role.service, &here).await, (true, false, 2));
     assert_eq!(cluster.owner(0, &here).await, 1);
     let rows = drained(&role.service).await.expect("all nodes are there");
     assert_eq!(rows, BTreeSet::from([here, there]));

@@ -84,6 +84,59 @@ on_every_counter! {
         assert_eq!(rows, [(start, start + 59), (start + 60, start + 60)]);
     }
 
+    async fn a_subject_is_counted_apart_for_each_group(role: Role) {
+        let of = |group: &str| {
+            let mut request = tallied("workspace", "key");
+            group.clone_into(&mut request.tally.as_mut().expect("set").group);
+            request
+        };
+        for group in ["", "con_1", "con_2", "con_1"] {
+            role.check(of(group)).await;
+        }
+        let mut rows: Vec<_> = role.drain().await.expect("a batch").rows;
+        rows.sort_by(|a, b| a.group.cmp(&b.group));
+        let counts: Vec<_> = rows.iter().map(|row| (&*row.subject, &*row.group, row.count)).collect();
+        assert_eq!(counts, [("key", "", 1), ("key", "con_1", 2), ("key", "con_2", 1)]);
+    }
+
+    async fn a_row_knows_who_called_last(role: Role) {
+        let by = |subject: &str, network: &str, user_agent: &str| {
+            let mut request = tallied("workspace", subject);
+            let tally = request.tally.as_mut().expect("set");
+            (tally.network, tally.user_agent) = (network.to_owned(), user_agent.to_owned());
+            request
+        };
+        let seen = async || {
+            let batch = role.drain().await.expect("a batch");
+            role.acknowledge(&batch).await;
+            let mut rows: Vec<_> =
+                batch.rows.into_iter().map(|row| (row.subject, row.network, row.user_agent, row.count)).collect();
+            rows.sort();
+            rows
+        };
+        let row = |subject: &str, network: &str, user_agent: &str, count| {
+            (subject.to_owned(), network.to_owned(), user_agent.to_owned(), count)
+        };
+        role.clock.advance(Duration::from_secs(10));
+        let longest = "é".repeat(100);
+        role.check(by("longest", &"n".repeat(64), &longest)).await;
+        role.check(by("latest", "192.0.2.0/24", "a b  c")).await;
+        role.clock.advance(Duration::from_secs(1));
+        role.check(by("latest", "2001:db8::/48", "")).await;
+        // One whose clock is behind was not the latest.
+        role.clock.turn_back(Duration::from_secs(1));
+        role.check(by("latest", "", "behind")).await;
+        role.check(tallied("workspace", "unknown")).await;
+        assert_eq!(seen().await, [
+            row("latest", "2001:db8::/48", "", 3),
+            row("longest", &"n".repeat(64), &longest, 1),
+            row("unknown", "", "", 1),
+        ]);
+        // Nothing of it stays.
+        role.check(tallied("workspace", "latest")).await;
+        assert_eq!(seen().await, [row("latest", "", "", 1)]);
+    }
+
     async fn a_batch_comes_again_until_it_is_acknowledged(role: Role) {
         role.check(tallied("workspace", "key")).await;
         let batch = role.drain().await.expect("a batch");

@@ -11,8 +11,8 @@ use proptest::{
 };
 use tollgate_kernel::{Clock, Code};
 use tollgate_proto::ratelimit::{
-    Algorithm, Calendar, Charge, CheckRequest, CheckResponse, Limit, Period, RefundRequest, ReserveRequest,
-    SettleRequest,
+    AccountState, Algorithm, Calendar, Charge, CheckRequest, CheckResponse, Credit, DepositRequest, Limit,
+    Period, RefundRequest, ReserveRequest, SettleRequest, WithdrawRequest,
 };
 
 use crate::{oracle::Oracle, support::Role};
@@ -37,6 +37,8 @@ enum Action {
     Delete(&'static str, &'static str),
     List,
     Restart,
+    Deposit(DepositRequest),
+    Withdraw(WithdrawRequest),
 }
 
 /// What an action ended with.
@@ -45,6 +47,7 @@ enum Reply {
     Decided(CheckResponse),
     Returned(Vec<u64>),
     Overrides(Vec<(String, String, u64, i64)>),
+    Account(AccountState),
     Done,
 }
 
@@ -79,6 +82,7 @@ fn moves() -> impl Strategy<Value = i64> {
 
 const NAMES: [&str; 7] = ["second", "minute", "bucket", "day", "leases", "coarse", "changing"];
 const SUBJECTS: [&str; 2] = ["s", "t"];
+const ACCOUNTS: [&str; 2] = ["one", "other"];
 const IDS: [&str; 4] = ["first", "second", "third", "fourth"];
 
 /// A limit of this name. Its number and its window change from call to call, as they do when a plan is changed; of the last,
@@ -121,7 +125,7 @@ fn limit(name: &'static str) -> BoxedStrategy<Limit> {
 fn charges() -> impl Strategy<Value = Vec<Charge>> {
     // Buckets have the most to go wrong when several calls give back, and in any order.
     let limit = prop_oneof![2 => select(NAMES.to_vec()), 1 => Just("bucket")].prop_flat_map(limit);
-    let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), 0..=100_u64);
+    let charge = (limit, select(SUBJECTS.to_vec()), prop::bool::weighted(0.15), shares());
     let charge = charge.prop_map(|(limit, subject, shadow, share)| {
         let most = if limit.burst > 0 { limit.burst } else { limit.limit };
         let limit = Limit { shadow, ..limit };
@@ -135,12 +139,41 @@ fn charges() -> impl Strategy<Value = Vec<Charge>> {
     })
 }
 
+/// How much of a limit's own number a call wants, in per cent: seldom more than all.
+fn shares() -> impl Strategy<Value = u64> {
+    prop_oneof![12 => 0..=100_u64, 1 => 101..=180_u64]
+}
+
 fn call() -> impl Strategy<Value = CheckRequest> {
     let id = prop_oneof![2 => Just(""), 1 => select(IDS.to_vec())];
-    (charges(), prop::bool::weighted(0.1), id).prop_map(|(charges, peek, id)| {
+    (charges(), prop::bool::weighted(0.1), id, credit()).prop_map(|(charges, peek, id, credit)| {
         let request_id = id.to_owned();
-        CheckRequest { charges, peek, request_id, ..Default::default() }
+        CheckRequest { charges, peek, request_id, credit, ..Default::default() }
     })
+}
+
+fn credit() -> impl Strategy<Value = Option<Credit>> {
+    let credit = (select(ACCOUNTS.to_vec()), 0..=4_u64);
+    let credit = credit.prop_map(|(account, cost)| Credit { account: account.to_owned(), cost });
+    prop::option::weighted(0.4, credit)
+}
+
+/// Steps of an account, in order or not, of this epoch or of another.
+fn account_steps() -> impl Strategy<Value = Action> {
+    let account = || select(ACCOUNTS.to_vec()).prop_map(str::to_owned);
+    let epoch = || prop_oneof![6 => Just(1_u64), 1 => Just(2)];
+    let behind = || prop::option::of(0..=9_u64);
+    let open = (account(), 0..=2_u64, behind()).prop_map(|(account, epoch, behind)| {
+        Action::Deposit(DepositRequest { account, epoch, behind, ..Default::default() })
+    });
+    let deposit = (account(), epoch(), 1..=12_u64, 0..=9_u64, behind());
+    let deposit = deposit.prop_map(|(account, epoch, step, amount, behind)| {
+        Action::Deposit(DepositRequest { account, epoch, step, amount, behind, ..Default::default() })
+    });
+    let withdraw = (account(), epoch(), 1..=12_u64).prop_map(|(account, epoch, step)| {
+        Action::Withdraw(WithdrawRequest { account, epoch, step, ..Default::default() })
+    });
+    prop_oneof![3 => open, 6 => deposit, 1 => withdraw]
 }
 
 fn actions() -> impl Strategy<Value = Action> {
@@ -150,7 +183,8 @@ fn actions() -> impl Strategy<Value = Action> {
     });
     let name = || select(NAMES.to_vec());
     let subject = || select(SUBJECTS.to_vec());
-    let settled = prop_oneof![1 => name(), 1 => Just("bucket")].prop_map(str::to_owned);
+    let settled = prop_oneof![2 => name(), 2 => Just("bucket"), 1 => Just("$credits"), 1 => Just("*")];
+    let settled = settled.prop_map(str::to_owned);
     let costs = prop::collection::hash_map(settled, 0..=2_u64, 0..=2);
     let numbers = prop_oneof![4 => 1..=8_u64, 1 => select(vec![1025_u64, 1100, 2000])];
     let lasts = select(vec![1_i64, 500_000, 1_000_000, 30_000_000, 90_000_000]);
@@ -163,6 +197,7 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => (subject(), names).prop_map(|(subject, names)| Action::Reset(subject, names)),
         2 => (subject(), name(), numbers, lasts).prop_map(|(subject, name, number, lasts)| Action::Put(subject, name, number, lasts)),
         1 => (subject(), name()).prop_map(|(subject, name)| Action::Delete(subject, name)),
+        5 => account_steps(),
         1 => Just(Action::List),
         1 => Just(Action::Restart),
     ]
@@ -197,6 +232,8 @@ fn expected(oracle: &mut Oracle, action: &Action, now: i64) -> Result<Reply, Cod
         }
         Action::List => Reply::Overrides(oracle.overrides(now)),
         Action::Restart => Reply::Done,
+        Action::Deposit(request) => Reply::Account(oracle.deposit(request, now)),
+        Action::Withdraw(request) => Reply::Account(oracle.withdraw(request, now)),
     })
 }
 
@@ -236,6 +273,12 @@ async fn answered(role: &mut Role, partition: &str, action: Action, now: i64) ->
         Action::Restart => {
             role.restart().await;
             Reply::Done
+        }
+        Action::Deposit(request) => {
+            Reply::Account(role.deposit(DepositRequest { partition, ..request }).await.map_err(fault)?)
+        }
+        Action::Withdraw(request) => {
+            Reply::Account(role.withdraw(WithdrawRequest { partition, ..request }).await.map_err(fault)?)
         }
     })
 }

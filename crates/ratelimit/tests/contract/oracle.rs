@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tollgate_kernel::Code;
-use tollgate_proto::ratelimit::{Algorithm, Charge, CheckRequest, CheckResponse, Limit, LimitState, Period};
+use tollgate_proto::ratelimit::{
+    AccountState, Algorithm, Charge, CheckRequest, CheckResponse, CreditState, DepositRequest, Limit,
+    LimitState, Period, WithdrawRequest,
+};
 
 const TEN_MINUTES: i64 = 600_000_000;
 const DAY: i64 = 86_400_000_000;
@@ -19,7 +22,16 @@ pub(crate) struct Oracle {
     requests: HashMap<String, Request>,
     /// Number and end.
     overrides: BTreeMap<Key, (u64, i64)>,
+    accounts: HashMap<String, Account>,
     grants: u64,
+}
+
+/// Credits, and when something was done with them last.
+#[derive(Debug, Clone, Default)]
+struct Account {
+    state: AccountState,
+    behind: u64,
+    newest: i64,
 }
 
 /// What was accepted of one limit.
@@ -60,6 +72,8 @@ struct Request {
     hold_until: i64,
     charges: Vec<(Key, u64)>,
     grants: Vec<Option<Grant>>,
+    /// The account, what it was asked for, and of which epoch that was given.
+    credit: Option<(String, u64, Option<u64>)>,
     answer: CheckResponse,
     /// A refund, the costs, and what was returned.
     settled: Option<(bool, Vec<u64>, Vec<u64>)>,
@@ -79,10 +93,17 @@ impl Oracle {
             return Err(Code::InvalidArgument);
         }
         if let Some(before) = self.requests.get(&id).filter(|before| now < before.known_until) {
-            let same = before.charges == charges(request);
+            let asked = request.credit.as_ref().map(|credit| (&credit.account, credit.cost));
+            let known = before.credit.as_ref().map(|(account, cost, _)| (account, *cost));
+            let same = before.charges == charges(request) && asked == known;
             return if same { Ok(retold(&before.answer, request)) } else { Err(Code::InvalidArgument) };
         }
-        let waits: Vec<i64> = request.charges.iter().map(|charge| self.wait(request, charge, now)).collect();
+        let waits: Vec<_> = request.charges.iter().map(|charge| self.wait(request, charge, now)).collect();
+        if request.charges.iter().zip(&waits).any(|(charge, wait)| wait.is_none() && !limit(charge).shadow) {
+            return Err(Code::InvalidArgument);
+        }
+        // One that is only watched may wait for ever.
+        let waits: Vec<i64> = waits.into_iter().map(|wait| wait.unwrap_or(i64::MAX)).collect();
         let enforced = request.charges.iter().zip(&waits).filter(|(charge, _)| !limit(charge).shadow);
         let mut longest: (Option<String>, i64) = (None, 0);
         for (charge, wait) in enforced {
@@ -90,7 +111,25 @@ impl Oracle {
                 longest = (Some(limit(charge).name.clone()), *wait);
             }
         }
+        let lacks = request.credit.as_ref().is_some_and(|credit| {
+            self.accounts.get(&credit.account).is_none_or(|it| it.state.remaining < credit.cost.max(1))
+        });
+        let denied = lacks && longest.0.is_none();
+        if denied {
+            longest.0 = Some("credits".to_owned());
+        }
         let (allowed, at) = (longest.0.is_none(), self.clamped(request, now));
+        let spent = request.credit.as_ref().filter(|credit| allowed && !request.peek && credit.cost > 0);
+        let spent = spent.and_then(|credit| {
+            let account = self.accounts.get_mut(&credit.account)?;
+            (account.state.remaining, account.newest) = (account.state.remaining - credit.cost, at);
+            Some(account.state.epoch)
+        });
+        let credit = request.credit.as_ref().map(|credit| {
+            let account = self.accounts.get(&credit.account).cloned().unwrap_or_default();
+            let AccountState { remaining, step, .. } = account.state;
+            CreditState { remaining, behind: account.behind, step, denied }
+        });
         let mut grants = vec![None; waits.len()];
         for (number, charge) in request.charges.iter().enumerate() {
             if allowed && !request.peek && waits[number] == 0 && charge.cost > 0 {
@@ -100,11 +139,13 @@ impl Oracle {
         let limits = request.charges.iter().zip(&waits);
         let limits = limits.map(|(charge, wait)| self.state(charge, *wait > 0, at, now)).collect();
         let retry_after_us = longest.1.unsigned_abs();
-        let answer = CheckResponse { allowed, denied_by: longest.0, retry_after_us, limits, degraded: false };
+        let answer =
+            CheckResponse { allowed, denied_by: longest.0, retry_after_us, limits, degraded: false, credit };
         if allowed && !id.is_empty() {
             let (known_until, hold_until) = (now + hold.max(TEN_MINUTES), now + hold);
             let (charges, answer) = (charges(request), answer.clone());
-            let request = Request { known_until, hold_until, charges, grants, answer, settled: None };
+            let credit = request.credit.as_ref().map(|it| (it.account.clone(), it.cost, spent));
+            let request = Request { known_until, hold_until, charges, grants, credit, answer, settled: None };
             self.requests.insert(id, request);
         }
         Ok(answer)
@@ -120,35 +161,83 @@ impl Oracle {
         let known = self.requests.get(id).filter(|request| now < request.hold_until);
         let request = known.ok_or(Code::NotFound)?;
         let (asked, asked_refund) = (costs.cloned().unwrap_or_default(), costs.is_none());
-        let of =
-            |name: &str| request.charges.iter().filter(|((_, other), _)| other == name).collect::<Vec<_>>();
+        let mut reserved: Vec<(String, u64)> =
+            request.charges.iter().map(|((_, name), cost)| (name.clone(), *cost)).collect();
+        reserved.extend(request.credit.iter().map(|(_, cost, _)| ("$credits".to_owned(), *cost)));
         for (name, cost) in &asked {
-            if of(name).is_empty() || of(name).iter().any(|(_, reserved)| cost > reserved) {
+            let mut named = reserved.iter().filter(|(other, _)| other == name).peekable();
+            let fits = match name.as_str() {
+                "*" => reserved.iter().any(|(_, reserved)| cost <= reserved),
+                _ => named.peek().is_some() && named.all(|(_, reserved)| cost <= reserved),
+            };
+            if !fits {
                 return Err(Code::InvalidArgument);
             }
         }
-        let costs: Vec<u64> = match costs {
-            None => vec![0; request.charges.len()],
-            Some(costs) => {
-                request.charges.iter().map(|((_, name), cost)| *costs.get(name).unwrap_or(cost)).collect()
-            }
+        let cost = |(name, reserved): &(String, u64)| match (asked.get(name), asked.get("*")) {
+            _ if asked_refund => 0,
+            (Some(cost), _) => *cost,
+            (None, Some(others)) => *reserved.min(others),
+            (None, None) => *reserved,
         };
+        let costs: Vec<u64> = reserved.iter().map(cost).collect();
         if let Some((refund, settled, returned)) = &request.settled {
             let same = *refund == asked_refund && *settled == costs;
             return if same { Ok(returned.clone()) } else { Err(Code::Conflict) };
         }
         let given: Vec<_> =
             request.charges.iter().cloned().zip(request.grants.clone()).zip(costs.clone()).collect();
-        let returned: Vec<u64> = given
+        let spent = request.credit.clone();
+        let mut returned: Vec<u64> = given
             .into_iter()
             .map(|(((key, reserved), grant), cost)| match (grant, self.states.get_mut(&key)) {
                 (Some(grant), Some(seen)) => seen.give_back(&grant, reserved, reserved - cost, now),
                 _ => 0,
             })
             .collect();
+        if let Some((account, reserved, epoch)) = spent {
+            let back = reserved - costs.last().expect("the credit is the last");
+            let account = self.accounts.get_mut(&account).filter(|it| Some(it.state.epoch) == epoch);
+            returned.push(account.map_or(0, |it| {
+                it.state.remaining += back;
+                back
+            }));
+        }
         let request = self.requests.get_mut(id).expect("it was there");
         request.settled = Some((asked_refund, costs, returned.clone()));
         Ok(returned)
+    }
+
+    /// How an account stands after a step, or before one that is not to be made.
+    pub(crate) fn deposit(&mut self, request: &DepositRequest, now: i64) -> AccountState {
+        let DepositRequest { account, epoch, step, amount, behind, .. } = request;
+        if *step == 0 && *epoch != 0 {
+            let begun = AccountState { epoch: *epoch, ..Default::default() };
+            let begun = || Account { state: begun, behind: 0, newest: now };
+            self.accounts.entry(account.clone()).or_insert_with(begun);
+        }
+        let Some(it) = self.accounts.get_mut(account) else { return AccountState::default() };
+        it.newest = it.newest.max(now);
+        let makes = *step > it.state.step && *epoch == it.state.epoch;
+        if makes {
+            it.state.remaining += amount;
+            (it.state.step, it.state.withdrawn) = (*step, 0);
+        }
+        if makes || *step == 0 {
+            it.behind = behind.unwrap_or(it.behind);
+        }
+        it.state
+    }
+
+    /// The same, of what is taken back.
+    pub(crate) fn withdraw(&mut self, request: &WithdrawRequest, now: i64) -> AccountState {
+        let Some(it) = self.accounts.get_mut(&request.account) else { return AccountState::default() };
+        it.newest = it.newest.max(now);
+        if request.step > it.state.step && request.epoch == it.state.epoch {
+            it.state.withdrawn = it.state.remaining;
+            (it.state.step, it.state.remaining) = (request.step, 0);
+        }
+        it.state
     }
 
     /// Forgets what was counted of limits of a subject, which is a moment of its own.
@@ -187,8 +276,8 @@ impl Oracle {
         live
     }
 
-    /// The first moment at which the charge would pass: now, or when something ends.
-    fn wait(&self, request: &CheckRequest, charge: &Charge, now: i64) -> i64 {
+    /// How long until the charge would pass, at once or when something ends; none: it never does.
+    fn wait(&self, request: &CheckRequest, charge: &Charge, now: i64) -> Option<i64> {
         let passes = |moment: i64| self.passes(charge, self.clamped(request, moment));
         let mut moments = vec![now];
         if let Some((number, until)) = self.overrides.get(&key(charge)) {
@@ -199,9 +288,9 @@ impl Oracle {
         for unit in self.seen(charge).map_or(&[][..], |seen| &seen.units) {
             moments.extend([unit.time + window(limit(charge)), unit.until]);
         }
-        let first = moments.into_iter().filter(|at| *at >= now && passes(*at)).min().expect("it passes once");
+        let first = moments.into_iter().filter(|at| *at >= now && passes(*at)).min()?;
         assert!(first == now || !passes(first - 1), "a microsecond earlier it must not pass");
-        first - now
+        Some(first - now)
     }
 
     fn passes(&self, charge: &Charge, at: i64) -> bool {
@@ -288,7 +377,9 @@ impl Oracle {
     /// Time does not go back behind what was accepted.
     fn clamped(&self, request: &CheckRequest, now: i64) -> i64 {
         let newest = request.charges.iter().filter_map(|charge| self.states.get(&key(charge)));
-        newest.map(|seen| seen.newest).chain([now]).max().expect("there is now")
+        let account = request.credit.as_ref().and_then(|credit| self.accounts.get(&credit.account));
+        let newest = newest.map(|seen| seen.newest).chain(account.map(|it| it.newest));
+        newest.chain([now]).max().expect("there is now")
     }
 }
 

@@ -34,6 +34,7 @@ impl Outage {
             check_eviction: true,
             max_states: 1_000_000,
             denial_cache: Duration::ZERO,
+            charge_ahead: Duration::ZERO,
         };
         let outage = Self { redis, service: open(store, MockClock::new()) };
         outage.until_up(true).await;
@@ -289,6 +290,7 @@ async fn a_role_starts_without_its_redis() {
         check_eviction: true,
         max_states: 1_000_000,
         denial_cache: Duration::ZERO,
+        charge_ahead: Duration::ZERO,
     };
     let outage = Outage { redis, service: open(store, MockClock::new()) };
     assert!(outage.service.ping().await.is_err());
@@ -310,6 +312,7 @@ async fn an_address_that_is_none_is_refused_without_repeating_it() {
         check_eviction: true,
         max_states: 1_000_000,
         denial_cache: Duration::ZERO,
+        charge_ahead: Duration::ZERO,
     };
     let settings = tollgate_ratelimit::Settings { store };
     let opened = RateLimitService::open(settings, MockClock::new(), Arc::new(tollgate_kernel::OsEntropy));

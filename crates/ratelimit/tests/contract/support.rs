@@ -6,9 +6,10 @@ use tollgate_kernel::{Fault, OsEntropy, SecretString};
 use tollgate_proto::{
     RateLimit, fault,
     ratelimit::{
-        AckTalliesRequest, Charge, CheckBatchRequest, CheckRequest, CheckResponse, DeleteOverrideRequest,
-        DrainTalliesRequest, Limit, ListOverridesRequest, Override, PutOverrideRequest, RefundRequest,
-        ReserveRequest, ResetRequest, SettleRequest, Tally, TallyBatch, outcome::Outcome as Ended,
+        AccountState, AckTalliesRequest, Charge, CheckBatchRequest, CheckRequest, CheckResponse,
+        DeleteOverrideRequest, DepositRequest, DrainTalliesRequest, Limit, ListOverridesRequest, Override,
+        PutOverrideRequest, RefundRequest, ReserveRequest, ResetRequest, SettleRequest, Tally, TallyBatch,
+        WithdrawRequest, outcome::Outcome as Ended,
     },
     time::{from_wire, to_wire},
 };
@@ -44,8 +45,16 @@ pub(crate) struct Role {
     pub(crate) service: Arc<RateLimitService>,
     pub(crate) clock: Arc<MockClock>,
     place: Place,
-    /// How long a process believes a denial of Redis. No time in tests of what is counted, so that each question is asked.
+    spares: Spares,
+}
+
+/// How a process spares Redis questions. Not at all in tests of what is counted, so that each is asked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spares {
+    /// How long it believes a denial.
     denial_cache: Duration,
+    /// For how long it charges calls ahead.
+    charge_ahead: Duration,
 }
 
 /// Where a role counts.
@@ -63,7 +72,7 @@ impl Role {
     pub(crate) fn memory() -> Self {
         let clock = MockClock::new();
         let directory = tempfile::tempdir().expect("a directory");
-        Self::open(Place::Process(directory), clock, Duration::ZERO)
+        Self::open(Place::Process(directory), clock, Spares::default())
     }
 
     /// In a corner of the Redis server of the tests.
@@ -73,31 +82,43 @@ impl Role {
 
     /// The same, with processes that believe a denial for so long.
     pub(crate) fn redis_behind(denial_cache: Duration) -> Self {
-        Self::open(Place::Shared(TestRedis::shared()), MockClock::new(), denial_cache)
+        let spares = Spares { denial_cache, ..Spares::default() };
+        Self::open(Place::Shared(TestRedis::shared()), MockClock::new(), spares)
+    }
+
+    /// The same, with processes that charge calls ahead for so long.
+    pub(crate) fn redis_ahead(charge_ahead: Duration) -> Self {
+        let spares = Spares { charge_ahead, ..Spares::default() };
+        Self::open(Place::Shared(TestRedis::shared()), MockClock::new(), spares)
     }
 
     /// In the servers of one test, under names that begin with `prefix`.
     pub(crate) fn at(url: SecretString, prefix: &str) -> Self {
-        let place = Place::Private { url, prefix: prefix.to_owned() };
-        Self::open(place, MockClock::new(), Duration::ZERO)
+        Self::at_ahead(url, prefix, Duration::ZERO)
     }
 
-    fn open(place: Place, clock: Arc<MockClock>, denial_cache: Duration) -> Self {
-        let service = open(place.store(denial_cache), clock.clone());
-        Self { service, clock, place, denial_cache }
+    /// The same, with processes that charge calls ahead for so long.
+    pub(crate) fn at_ahead(url: SecretString, prefix: &str, charge_ahead: Duration) -> Self {
+        let place = Place::Private { url, prefix: prefix.to_owned() };
+        Self::open(place, MockClock::new(), Spares { charge_ahead, ..Spares::default() })
+    }
+
+    fn open(place: Place, clock: Arc<MockClock>, spares: Spares) -> Self {
+        let service = open(place.store(spares), clock.clone());
+        Self { service, clock, place, spares }
     }
 
     /// The process ends, and another one starts.
     pub(crate) async fn restart(&mut self) {
         self.service.close().await.expect("what was counted is kept");
-        self.service = open(self.place.store(self.denial_cache), self.clock.clone());
+        self.service = open(self.place.store(self.spares), self.clock.clone());
     }
 
     /// Another process that counts in the same store; the same one if the store is a process.
     pub(crate) fn another(&self) -> Arc<RateLimitService> {
         match &self.place {
             Place::Process(_) => self.service.clone(),
-            other => open(other.store(self.denial_cache), self.clock.clone()),
+            other => open(other.store(self.spares), self.clock.clone()),
         }
     }
 
@@ -130,6 +151,14 @@ impl Role {
 
     pub(crate) async fn refund(&self, request: RefundRequest) -> Result<Vec<u64>, Fault> {
         answer(self.service.refund(Request::new(request)).await).map(|response| response.returned)
+    }
+
+    pub(crate) async fn deposit(&self, request: DepositRequest) -> Result<AccountState, Fault> {
+        answer(self.service.deposit(Request::new(request)).await)
+    }
+
+    pub(crate) async fn withdraw(&self, request: WithdrawRequest) -> Result<AccountState, Fault> {
+        answer(self.service.withdraw(Request::new(request)).await)
     }
 
     pub(crate) async fn reset(
@@ -200,7 +229,7 @@ fn answer<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T, F
 }
 
 impl Place {
-    fn store(&self, believed: Duration) -> Store {
+    fn store(&self, spares: Spares) -> Store {
         let mut store = match self {
             Self::Process(directory) => {
                 Store::Memory { max_states: 1_000_000, snapshot: Some(directory.path().join("counters")) }
@@ -208,8 +237,8 @@ impl Place {
             Self::Shared(redis) => store(redis.url(), redis.prefix(), PATIENCE),
             Self::Private { url, prefix } => store(url.clone(), prefix, PATIENCE),
         };
-        if let Store::Redis { denial_cache, .. } = &mut store {
-            *denial_cache = believed;
+        if let Store::Redis { denial_cache, charge_ahead, .. } = &mut store {
+            (*denial_cache, *charge_ahead) = (spares.denial_cache, spares.charge_ahead);
         }
         store
     }
@@ -229,6 +258,7 @@ pub(crate) fn store(url: SecretString, prefix: &str, timeout: Duration) -> Store
         check_eviction: true,
         max_states: 1_000_000,
         denial_cache: Duration::ZERO,
+        charge_ahead: Duration::ZERO,
     }
 }
 
@@ -274,5 +304,5 @@ pub(crate) fn call(charges: Vec<Charge>) -> CheckRequest {
 
 /// Where a call is counted.
 pub(crate) fn tally(subject: &str) -> Tally {
-    Tally { subject: subject.to_owned(), code: "VALID".to_owned() }
+    Tally { subject: subject.to_owned(), code: "VALID".to_owned(), ..Tally::default() }
 }

@@ -1,7 +1,6 @@
 //! Rules between settings: what a process refuses to start with, and what it warns about.
 
-use tollgate_identity::MasterKey;
-use tollgate_kernel::{ExposeSecret, SecretString};
+use tollgate_kernel::{ExposeSecret, MasterKey, SecretString};
 use tollgate_ratelimit::envoy::Domains;
 use tracing_subscriber::EnvFilter;
 

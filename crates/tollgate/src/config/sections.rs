@@ -38,6 +38,8 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// What is remembered of calls.
+    pub usage: Usage,
     /// Where the identity role listens and is reached.
     pub identity_at: RemoteRole,
     /// Where the keys role listens and is reached.
@@ -214,6 +216,14 @@ pub struct Shutdown {
     pub timeout: Duration,
 }
 
+/// Section `usage`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Whether the network and the program of a key's last call are remembered.
+    pub record_client: bool,
+}
+
 /// Where a role listens, and where it is reached by processes that do not run it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -251,6 +261,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
     let changes = settings.read("changes", &[], mistakes);
     let log = settings.read("log", &[], mistakes);
     let shutdown = settings.read("shutdown", &[], mistakes);
+    let usage = settings.read("usage", &[], mistakes);
     let [identity_at, keys_at, ratelimit_at] =
         ["identity", "keys", "ratelimit"].map(|role| outside(settings, role, mistakes));
     let edge = settings.read("edge", &[], mistakes);
@@ -271,6 +282,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
         changes: changes?,
         log: log?,
         shutdown: shutdown?,
+        usage: usage?,
         identity_at: identity_at?,
         keys_at: keys_at?,
         ratelimit_at: ratelimit_at?,

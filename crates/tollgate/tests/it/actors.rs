@@ -28,7 +28,7 @@ fn random() -> String {
 
 /// A person who has signed up and logged in.
 pub(crate) struct User<'a> {
-    app: &'a TestApp,
+    pub(crate) app: &'a TestApp,
     pub(crate) email: String,
     pub(crate) password: String,
     pub(crate) id: String,

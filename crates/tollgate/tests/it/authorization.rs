@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{app::TestApp, docs::operations};
 
 /// Routes that anybody may call. A new route that is not here must ask who calls.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 11] = [
     "/v1/auth/signup",
     "/v1/auth/login",
     "/v1/auth/refresh",
@@ -17,20 +17,41 @@ const PUBLIC: [&str; 10] = [
     "/docs",
     "/livez",
     "/readyz",
+    // Signed by GitHub.
+    "/v1/secret-scanning/github",
 ];
 
-/// Where something is made in a workspace that the body may name.
-const IN_A_WORKSPACE: [&str; 5] = ["/v1/keys", "/v1/service-keys", "/v1/consumers", "/v1/plans", "/v1/roles"];
+/// Where something is made, or ended, in a workspace that the body may name.
+const IN_A_WORKSPACE: [&str; 7] = [
+    "/v1/keys",
+    "/v1/keys/revoke",
+    "/v1/service-keys",
+    "/v1/consumers",
+    "/v1/plans",
+    "/v1/roles",
+    "/v1/webhooks",
+];
 
 /// A body that parses, so that it is the caller that is refused and not the body.
 fn body(path: &str) -> Value {
     match path {
         "/v1/service-keys" => json!({ "name": "a", "permissions": ["keys.verify"] }),
-        "/v1/keys" | "/v1/consumers" | "/v1/plans" | "/v1/roles" => json!({ "name": "a" }),
+        "/v1/keys" | "/v1/consumers" | "/v1/plans" | "/v1/roles" | "/v1/workspaces" => json!({ "name": "a" }),
+        "/v1/keys/{id}/rotation" => json!({ "every_days": 30 }),
         "/v1/keys/{id}/overrides" => {
             json!({ "name": "minute", "limit": 1, "expires_at": "2026-01-02T00:00:00Z" })
         }
+        "/v1/webhooks" => json!({ "url": "https://example.com/", "events": ["key.created"] }),
+        "/v1/keys/revoke" => json!({ "all": true, "dry_run": false }),
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
+        "/v1/workspaces/{id}/members/{user_id}" => json!({ "role": "member" }),
+        "/v1/workspaces/{id}/invitations" => json!({ "email": "a@example.com", "role": "member" }),
+        "/v1/invitations/accept" => json!({ "token": "tg_inv_x" }),
+        "/v1/keys/{id}/credits/grants" | "/v1/consumers/{id}/credits/grants" => {
+            json!({ "amount": 1, "request_id": "a" })
+        }
+        "/v1/credits/settle" => json!({ "request_id": "a", "cost": 1 }),
+        "/v1/credits/refund" => json!({ "request_id": "a" }),
         _ => json!({}),
     }
 }
@@ -43,6 +64,9 @@ async fn nobody_gets_in_where_a_credential_is_needed() {
     for (path, method, operation) in operations(&document) {
         let concrete = path.replace("{id}", "key_00000000000000000000000001").replace("{name}", "minute");
         let concrete = concrete.replace("{secret_id}", "sec_00000000000000000000000001");
+        let concrete = concrete.replace("{user_id}", "usr_00000000000000000000000001");
+        let concrete = concrete.replace("{invitation_id}", "inv_00000000000000000000000001");
+        let concrete = concrete.replace("{delivery_id}", "dlv_00000000000000000000000001");
         let verb: Method = method.to_uppercase().parse().unwrap();
         if PUBLIC.contains(&path) {
             continue;
@@ -77,6 +101,7 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
     };
     let consumer = made("/v1/consumers").await;
     let (plan, role) = (made("/v1/plans").await, made("/v1/roles").await);
+    let webhook = made("/v1/webhooks").await;
     let theirs = stranger.service_key(&["keys.verify", "keys.read", "keys.write", "usage.read"]).await;
     let document = app.get("/openapi.json").await.json(200);
     let mut asked = 0;
@@ -90,11 +115,14 @@ async fn a_stranger_gets_at_nothing_that_is_somebody_s() {
                 Some("consumers") => &consumer,
                 Some("plans") => &plan,
                 Some("roles") => &role,
+                Some("webhooks") => &webhook,
                 Some("workspaces") => &owner.workspace_id,
                 _ => &key.id,
             };
             let path = path.replace("{secret_id}", "sec_00000000000000000000000001");
-            path.replace("{id}", id).replace("{name}", "minute")
+            let path = path.replace("{invitation_id}", "inv_00000000000000000000000001");
+            let path = path.replace("{delivery_id}", "dlv_00000000000000000000000001");
+            path.replace("{id}", id).replace("{name}", "minute").replace("{user_id}", &owner.id)
         } else if workspace {
             format!("{path}?workspace_id={}", owner.workspace_id)
         } else if operation["requestBody"].is_object() && IN_A_WORKSPACE.contains(&path) {

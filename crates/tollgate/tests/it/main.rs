@@ -8,6 +8,7 @@
 mod actors;
 mod admin;
 mod app;
+mod audit;
 mod auth {
     //! `/v1/auth/…`
     mod login;
@@ -16,9 +17,13 @@ mod auth {
     mod signup;
 }
 mod authorization;
+mod authorization_table;
+mod authorization_walk;
 mod consumers;
 mod context;
 mod counting;
+mod credits;
+mod credits_killed;
 mod docs;
 mod gate;
 mod gate_grpc;
@@ -34,15 +39,20 @@ mod hostile_credentials;
 mod hostile_input;
 mod hostile_sockets;
 mod http;
+mod idempotency;
+mod imports;
+mod invitations;
 mod keys {
     //! `/v1/keys/…`
     mod change;
     mod create;
+    mod filters;
     mod limits;
     mod list;
     mod order;
     mod overrides;
     mod revoke;
+    mod revoke_many;
     mod rotate;
     mod scopes;
     mod usage;
@@ -52,6 +62,7 @@ mod levels;
 mod logs;
 mod manage_grpc;
 mod me;
+mod members;
 mod operators;
 mod outage;
 mod per_ip;
@@ -73,8 +84,11 @@ mod revocation {
     mod world;
 }
 mod roles;
+mod secret_scanning;
 mod service_keys;
 mod shape;
+mod usage;
+mod webhooks;
 mod well_known;
 mod whoami;
 mod workspaces;

@@ -3,8 +3,8 @@
 use tollgate_proto::{
     kernel::{Caller, caller},
     keys::{
-        CreateKeyRequest, EnsurePersonalWorkspaceRequest, GetKeyRequest, ListKeysRequest, ResolveKeyRequest,
-        RevokeKeyRequest,
+        AcceptInvitationRequest, CreateKeyRequest, EnsurePersonalWorkspaceRequest, GetKeyRequest,
+        ListKeysRequest, ResolveKeyRequest, RevokeKeyRequest,
     },
 };
 use tonic::{Code, Request};
@@ -53,8 +53,12 @@ async fn each_has_its_own_rights_and_nobody_another_s() {
     assert_eq!(hidden.code(), Code::NotFound);
 
     // Whom the client says that it is, is nobody's business.
-    let owner =
-        caller::User { user_id: user.id.clone(), session_id: user.tokens.session_id.clone(), operator: true };
+    let owner = caller::User {
+        user_id: user.id.clone(),
+        session_id: user.tokens.session_id.clone(),
+        operator: true,
+        email: user.email.clone(),
+    };
     let forged = Caller { principal: Some(caller::Principal::User(owner)), ip: String::new() };
     let request = GetKeyRequest { caller: Some(forged), ..get() };
     let hidden = keys.get_key(theirs.asks(request.clone())).await.expect_err("refused");
@@ -70,6 +74,31 @@ async fn each_has_its_own_rights_and_nobody_another_s() {
     let machine =
         keys.ensure_personal_workspace(reader.asks(EnsurePersonalWorkspaceRequest::default())).await;
     assert_eq!(machine.expect_err("refused").code(), Code::PermissionDenied);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_e_mail_address_is_not_the_client_s_word() {
+    let app = TestApp::new().await;
+    let (user, thief) = (app.user().await, app.user().await);
+    let body = serde_json::json!({ "email": "ann@example.com", "role": "admin" });
+    let path = format!("/v1/workspaces/{}/invitations", user.workspace_id);
+    let token = user.post(&path, &body).await.json(201)["token"].as_str().expect("a token").to_owned();
+    app.secret("an invitation", &token);
+    let claimed = caller::User {
+        user_id: thief.id.clone(),
+        session_id: thief.tokens.session_id.clone(),
+        operator: false,
+        email: "ann@example.com".to_owned(),
+    };
+    let caller = Some(Caller { principal: Some(caller::Principal::User(claimed)), ip: String::new() });
+    let mut request = Request::new(AcceptInvitationRequest { caller, token });
+    let bearer = format!("Bearer {}", thief.tokens.access);
+    request.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    let refused = app.manage().await.accept_invitation(request).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let members = user.get(&format!("/v1/workspaces/{}/members", user.workspace_id)).await.json(200);
+    assert_eq!(members["data"].as_array().expect("a list").len(), 1);
     app.finish().await;
 }
 

@@ -50,7 +50,7 @@ async fn what_breaks_a_rule_is_named() {
         (json!({ "name": " " }), "/name"),
         (json!({ "name": null }), "/name"),
         (json!({ "role": "owner" }), "/role"),
-        (json!({ "enabled": false }), "/enabled"),
+        (json!({ "enabled": "no" }), "/enabled"),
         (json!({ "personal_owner": operator.id }), "/personal_owner"),
     ] {
         operator.patch(&at, &body).await.violates(422, &[pointer]);

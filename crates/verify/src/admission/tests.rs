@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::*;
 use crate::{
-    Environment, Refusal, Subject, mint,
+    Environment, KeyKind, Refusal, Subject, mint,
     verifier::fixture::{Fixture, KEY, SESSION, USER, grant, revoked},
 };
 

@@ -41,6 +41,7 @@ fn grant() -> Grant {
             retires_at: None,
             revoked_at: None,
         }),
+        credit_account_id: None,
     }
 }
 

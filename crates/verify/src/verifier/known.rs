@@ -4,8 +4,8 @@ use tollgate_kernel::ExposeSecret;
 
 use super::{Inner, SIGNING_KEYS_AGE, Verifier};
 use crate::{
-    Credential, Demand, Environment, KeyKind, PresentedKey, Refusal, VerdictCode, cache::Belief,
-    token::SignedToken,
+    Credential, Demand, Environment, Grant, ImportedKey, KeyKind, PresentedKey, Refusal, VerdictCode,
+    cache::Belief, token::SignedToken,
 };
 
 impl Verifier {
@@ -15,7 +15,10 @@ impl Verifier {
     pub fn knows(&self, credential: &Credential) -> bool {
         let key = |text: &str| PresentedKey::parse(text);
         match credential {
-            Credential::Key(text) => key(text.expose_secret()).is_some_and(|it| self.0.knows_key(&it)),
+            Credential::Key(text) => match key(text.expose_secret()) {
+                Some(it) => self.0.knows_key(&it),
+                None => self.0.knows_imported(text.expose_secret()),
+            },
             Credential::ServiceKey(text) => {
                 key(text.expose_secret()).is_some_and(|it| self.0.knows_service_key(&it))
             }
@@ -32,10 +35,19 @@ impl Inner {
             KeyKind::Service => return false,
         };
         let Some(grant) = self.grants.peek(key, Belief::Complete(&self.trust_keys)) else { return false };
+        grant.environment == environment && self.is_good(&grant)
+    }
+
+    fn knows_imported(&self, text: &str) -> bool {
+        let Some(key) = ImportedKey::parse(text) else { return false };
+        let grant = self.imported.peek(&key.digest(), Belief::Complete(&self.trust_keys));
+        grant.is_some_and(|grant| self.is_good(&grant))
+    }
+
+    /// A key that is bound to networks or lacks a scope is a good key, whatever becomes of the call.
+    fn is_good(&self, grant: &Grant) -> bool {
         let admitted = grant.admit(&Demand::default(), self.clock.now());
-        // A key that is bound to networks or lacks a scope is a good key, whatever becomes of the call.
-        let stranger = admitted.err().and_then(VerdictCode::refusal) == Some(Refusal::WhoAreYou);
-        grant.environment == environment && !stranger
+        admitted.err().and_then(VerdictCode::refusal) != Some(Refusal::WhoAreYou)
     }
 
     fn knows_service_key(&self, key: &PresentedKey) -> bool {

@@ -13,6 +13,8 @@ use tonic::{Request, Response, Status};
 #[derive(Default)]
 pub(crate) struct Roles {
     pub key: Method<keys::ResolveKeyResponse>,
+    pub imported: Method<keys::ResolveImportedKeyResponse>,
+    pub imports: Method<keys::GetImportsResponse>,
     pub service_key: Method<keys::ResolveServiceKeyResponse>,
     pub member: Method<keys::ResolveMemberResponse>,
     pub session: Method<identity::ResolveSessionResponse>,
@@ -89,6 +91,8 @@ macro_rules! stand_in {
 
 stand_in!(Keys in keys {
     resolve_key(ResolveKeyRequest) -> ResolveKeyResponse = key;
+    resolve_imported_key(ResolveImportedKeyRequest) -> ResolveImportedKeyResponse = imported;
+    get_imports(GetImportsRequest) -> GetImportsResponse = imports;
     resolve_service_key(ResolveServiceKeyRequest) -> ResolveServiceKeyResponse = service_key;
     resolve_member(ResolveMemberRequest) -> ResolveMemberResponse = member;
 });

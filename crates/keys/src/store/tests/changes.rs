@@ -10,9 +10,9 @@ fn once(fixture: &Fixture, id: &str, hash: &str, row: &KeyRow) -> IdempotencyRow
     IdempotencyRow {
         id: id.as_bytes().to_vec(),
         request_hash: hash.as_bytes().to_vec(),
-        key_id: row.id,
+        made: row.id,
+        part: None,
         expires_at: (fixture.clock.now() + chrono::TimeDelta::hours(24)).into(),
-        secret_id: None,
     }
 }
 

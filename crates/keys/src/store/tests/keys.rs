@@ -1,21 +1,15 @@
 //! Keys come back as they went in, in order, by page and by filter.
 
 use tollgate_kernel::Timestamp;
-use tollgate_proto::keys as wire;
 use tollgate_verify::Environment;
 
-use super::*;
-use crate::input::Problems;
-
-fn page(limit: u32, cursor: &str) -> Page {
-    let page = wire::Page { limit, cursor: cursor.to_owned() };
-    Page::parse(Some(&page), &mut Problems::default())
-}
+use super::{
+    lists::{list_of, names_in},
+    *,
+};
 
 async fn names(fixture: &Fixture, filter: KeyFilter) -> Vec<String> {
-    let now = fixture.clock.now();
-    let rows = fixture.store.keys_in(fixture.workspace, &filter, page(100, ""), now).await.expect("read");
-    rows.into_iter().map(|(key, ..)| key.name).collect()
+    names_in(fixture, filter, Order::NEWEST_FIRST).await
 }
 
 fn status(status: KeyStatus) -> KeyFilter {
@@ -57,17 +51,19 @@ on_every_database! {
         for name in ["one", "two", "three", "four", "five"] {
             fixture.insert(fixture.key_row(name)).await;
         }
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let (page, now) = (page(2, &cursor), fixture.clock.now());
             let all = KeyFilter::default();
-            let rows = fixture.store.keys_in(fixture.workspace, &all, page, now).await.expect("read");
-            let (rows, next) = page.cut(rows, |(key, ..)| key.id);
+            let list = list_of(&fixture, &all, Order::NEWEST_FIRST);
+            let (ids, next) = fixture.store.keys_page(list, after.as_ref(), 2).await.expect("read");
+            let rows = fixture.store.key_records(&ids).await.expect("read");
             seen.push(rows.into_iter().map(|(key, ..)| key.name).collect::<Vec<_>>().join(" "));
             // Made while somebody pages: it is newer, and does not shift what follows.
             fixture.insert(fixture.key_row("new")).await;
-            let Some(next) = next else { break };
-            cursor = next;
+            if next.is_none() {
+                break;
+            }
+            after = next;
         }
         assert_eq!(seen, ["five four", "three two", "one"]);
     }

@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// Redis with the cache of denials before it, and with nothing to answer but these calls.
 struct Asked {
-    fallback: Fallback,
+    fallback: Arc<Fallback>,
     server: PrivateRedis,
     clock: Arc<MockClock>,
 }
@@ -28,9 +28,10 @@ impl Asked {
         let entropy = Arc::new(OsEntropy);
         let redis =
             Redis::open(&server.url(), "tollgate:".to_owned(), pace, true, clock.clone(), entropy.clone());
-        let local = Memory::new(clock.clone(), entropy, 1000);
+        let local = Memory::new(clock.clone(), entropy.clone(), 1000);
+        let ahead = Ahead::new(SHORT, clock.clone(), entropy);
         let redis = redis.expect("an address");
-        let fallback = Fallback::new(redis, local, Denials::new(LONGEST), clock.clone());
+        let fallback = Fallback::new(redis, local, Denials::new(LONGEST), ahead, clock.clone());
         Self { fallback, server, clock }
     }
 
@@ -84,7 +85,7 @@ fn call(subject: &str, window: Duration) -> Call {
     Call {
         partition: "one".to_owned(),
         charges: vec![charge],
-        tally: Some(Tally { subject: subject.to_owned(), code: "VALID".to_owned() }),
+        tally: Some(Tally { subject: subject.to_owned(), code: "VALID".to_owned(), ..Tally::default() }),
         peek: false,
         request_id: None,
         hold: REMEMBERED,

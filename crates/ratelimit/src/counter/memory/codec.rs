@@ -1,4 +1,4 @@
-//! What is counted as bytes, for the time between two processes. Written by hand, because there are eight kinds of things,
+//! What is counted as bytes, for the time between two processes. Written by hand, because there are nine kinds of things,
 //! all of them numbers and texts: a general format would take several times the room and the time, at the moment when a
 //! process is being told to end.
 //!
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     call::Key,
-    engine::{Bucket, Counted as Units, Entry, Lease, Leases, Log, Mark, Outlook, Override, State},
-    tally::{Batch, BatchId, Cell, Row},
+    engine::{Bucket, Counted as Units, Credit, Entry, Lease, Leases, Log, Mark, Outlook, Override, State},
+    tally::{Batch, BatchId, Cell, Client, Row},
 };
 
 /// What can be written, and read again.
@@ -51,14 +51,15 @@ fields! {
     Entry { time, before }
     Bucket { tat, refunded }
     Lease { id, until, units }
+    Credit { epoch, left, behind, step, withdrawn }
     Override { limit, until }
     Outlook { limit, remaining, reset, period, exceeded }
     Record { at, hold_until, known_until, charged, answer, settled }
     Charged { key, cost, mark }
     Settled { refund, costs, returned }
-    Counted { count, last_at }
-    Cell { subject, minute, code }
-    Row { cell, count, last_at }
+    Counted { count, last_at, client }
+    Cell { subject, group, minute, code }
+    Row { cell, count, last_at, client }
     Batch { id, partition, rows }
 }
 
@@ -199,6 +200,16 @@ impl Stored for Leases {
     }
 }
 
+impl Stored for Client {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.0.put(to);
+    }
+
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        Some(Self(Stored::take(from)?))
+    }
+}
+
 impl Stored for Units {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
@@ -206,6 +217,7 @@ impl Stored for Units {
             Self::Bucket(bucket) => tagged(b'b', bucket, to),
             Self::Calendar { used } => tagged(b'c', used, to),
             Self::Concurrency(leases) => tagged(b'l', leases, to),
+            Self::Credit(credit) => tagged(b'k', credit, to),
         }
     }
 
@@ -215,6 +227,7 @@ impl Stored for Units {
             b'b' => Self::Bucket(Stored::take(from)?),
             b'c' => Self::Calendar { used: Stored::take(from)? },
             b'l' => Self::Concurrency(Stored::take(from)?),
+            b'k' => Self::Credit(Stored::take(from)?),
             _ => return None,
         })
     }
@@ -228,6 +241,7 @@ impl Stored for Mark {
             Self::Bucket { interval, end } => tagged(b'b', &(*interval, *end), to),
             Self::Calendar { end } => tagged(b'c', end, to),
             Self::Concurrency { until } => tagged(b'l', until, to),
+            Self::Credit { epoch } => tagged(b'k', epoch, to),
         }
     }
 
@@ -238,6 +252,7 @@ impl Stored for Mark {
             b'b' => Self::Bucket { interval: Stored::take(from)?, end: Stored::take(from)? },
             b'c' => Self::Calendar { end: Stored::take(from)? },
             b'l' => Self::Concurrency { until: Stored::take(from)? },
+            b'k' => Self::Credit { epoch: Stored::take(from)? },
             _ => return None,
         })
     }

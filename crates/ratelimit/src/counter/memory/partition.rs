@@ -12,7 +12,7 @@ use super::{
 use crate::{
     call::{Call, Charge, Key, OnFailure, PutOverride, REMEMBERED, Settle},
     engine::{Decision, Given, Mark, OutOfBounds, Outlook, Override, Spec, State, decide},
-    tally::Cell,
+    tally::{Cell, Client},
 };
 
 /// Most overrides of one partition.
@@ -39,6 +39,8 @@ pub(super) struct Held {
 pub(super) struct Counted {
     pub(super) count: u64,
     pub(super) last_at: i64,
+    /// Whose call that was.
+    pub(super) client: Client,
 }
 
 /// What a call or a change needs of its shard.
@@ -168,10 +170,17 @@ impl Partition {
     pub(super) fn count(&mut self, call: &Call, answer: &Answer, now: i64) -> bool {
         let Some(tally) = &call.tally else { return false };
         let first = self.tally.is_empty();
-        let code = answer.denial.map_or(&*tally.code, |denial| call.denied_as(denial.by));
-        let counted = self.tally.entry(Cell::at(now, &tally.subject, code)).or_default();
+        let denied = answer.denial.map_or(Some(&*tally.code), |denial| call.denied_as(denial.by));
+        let Some(code) = denied else { return false };
+        let counted = self.tally.entry(Cell::at(now, tally, code)).or_default();
         counted.count += 1;
-        counted.last_at = counted.last_at.max(now);
+        if now >= counted.last_at {
+            counted.last_at = now;
+            // Mostly it is the same caller again.
+            if counted.client != tally.client {
+                counted.client.clone_from(&tally.client);
+            }
+        }
         first
     }
 
@@ -214,15 +223,19 @@ impl Partition {
             call.charges.iter().map(spec).collect()
         };
         let first = specs(now);
-        match decide(&first, &states, now) {
-            Ok(decision) => Ok((first, decision)),
+        let (specs, decision) = match decide(&first, &states, now) {
+            Ok(decision) => (first, decision),
             Err(OutOfBounds(at)) => {
                 let other = specs(at);
                 let decided = decide(&other, &states, now);
                 let decision =
                     decided.map_err(|_| Undecided::Gone("the time is beyond every calendar".into()))?;
-                Ok((other, decision))
+                (other, decision)
             }
+        };
+        match decision.denial {
+            Some(denial) if denial.is_for_ever() => Err(Undecided::TooMuch(denial.by)),
+            _ => Ok((specs, decision)),
         }
     }
 

@@ -113,8 +113,7 @@ impl Shard {
     pub(super) fn take_tally(&mut self, name: &str) -> (Vec<Row>, bool) {
         let Some(partition) = self.partitions.get_mut(name) else { return (Vec::new(), false) };
         let taken = partition.tally.extract_if(|_, _| true).take(MAX_ROWS);
-        let row =
-            |(cell, counted): (_, Counted)| Row { cell, count: counted.count, last_at: counted.last_at };
+        let row = |(cell, Counted { count, last_at, client })| Row { cell, count, last_at, client };
         let rows = taken.map(row).collect();
         let more = !partition.tally.is_empty();
         self.tidy(name);

@@ -24,7 +24,7 @@ use super::{
 use crate::{counter::SLACK, tally::Batch};
 
 /// Begins every file, with the version of what follows.
-const MAGIC: &[u8] = b"tollgate counters 1\n";
+const MAGIC: &[u8] = b"tollgate counters 2\n";
 
 /// What a file holds.
 struct Snapshot {

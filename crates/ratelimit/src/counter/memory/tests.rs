@@ -85,7 +85,7 @@ fn nothing_stays_of_a_call_that_left_nothing() {
     check(&memory, &Call { peek: true, ..call("two", "a") });
     assert_eq!(held(&memory), 0);
 
-    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned() });
+    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned(), ..Tally::default() });
     check(&memory, &Call { tally, charges: Vec::new(), ..asked });
     let batch = memory.drain().expect("a batch");
     memory.acknowledge(&batch.id);
@@ -145,7 +145,7 @@ fn without_room_nothing_live_is_forgotten() {
 
     let mut allowed = one_more();
     allowed.charges[0].on_failure = OnFailure::Allow;
-    allowed.tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned() });
+    allowed.tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned(), ..Tally::default() });
     let answer = check(&memory, &allowed);
     assert!(answer.denial.is_none() && answer.degraded);
     assert_eq!(memory.drain().expect("a batch").rows[0].count, 1);
@@ -192,7 +192,7 @@ fn a_snapshot_holds_all_of_it_and_is_taken_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = SnapshotFile::new(directory.path().join("counters"));
     let (memory, clock) = memory();
-    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned() });
+    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned(), ..Tally::default() });
     let asked = Call { request_id: Some(Arc::from("id")), tally, ..call("one", "a") };
     check(&memory, &asked);
     let batch = memory.drain().expect("a batch");

@@ -8,12 +8,13 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use ::redis::{ConnectionInfo, ErrorKind, RedisResult, ServerErrorKind};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -25,6 +26,8 @@ use super::{
 
 /// How many times one call follows a node's word that another has the slot.
 const HOPS: usize = 4;
+/// How long a call waits for a slot whose names are with two nodes before it asks again.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The nodes of a cluster.
 pub(super) struct Cluster(Arc<Shared>);
@@ -77,7 +80,8 @@ impl Cluster {
         Self(shared)
     }
 
-    /// Does `work` on a connection to the node that has this slot.
+    /// Does `work` on a connection to the node that has this slot. While the slot moves and its names are with two nodes,
+    /// neither can; then it is asked again until one has them all, or the time is over.
     pub(super) async fn run<T, F>(
         &self,
         slot: u16,
@@ -88,14 +92,35 @@ impl Cluster {
     where
         F: Future<Output = RedisResult<T>>,
     {
+        loop {
+            match self.attempt(slot, via, deadline, &work).await {
+                Err(failure) if is_between(&failure) && Instant::now() + PAUSE < deadline => {
+                    sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Asks the node that the map names, and those that the nodes name.
+    async fn attempt<T, F>(
+        &self,
+        slot: u16,
+        via: Via,
+        deadline: Instant,
+        work: &impl Fn(Connection) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
         let mut failure = Failure::Down;
         let mut link = self.link(slot, deadline).await?;
         let mut asking = false;
         for _ in 0..HOPS {
             let done = if asking {
-                link.run_asking(via, deadline, &work).await
+                link.run_asking(via, deadline, work).await
             } else {
-                link.run(via, deadline, &work).await
+                link.run(via, deadline, work).await
             };
             failure = match done {
                 Err(failure) => failure,
@@ -184,6 +209,12 @@ fn redirect(failure: &Failure) -> Option<Redirect> {
     let (host, port) = address.rsplit_once(':')?;
     let node = (host.to_owned(), port.parse().ok()?);
     Some(Redirect { node, asking: error.kind() == ErrorKind::Server(ServerErrorKind::Ask) })
+}
+
+/// Whether some of the names are with the node that was asked, and some are not.
+fn is_between(failure: &Failure) -> bool {
+    let Failure::Refused(error) = failure else { return false };
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
 
 /// Whether another node may have the slot by now.

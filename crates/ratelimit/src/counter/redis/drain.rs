@@ -18,7 +18,7 @@ use super::{
     script::Script,
     servers::Servers,
 };
-use crate::tally::{Batch, BatchId, Cell, MAX_ROWS, Row};
+use crate::tally::{Batch, BatchId, Cell, Client, MAX_ROWS, Row};
 
 /// How long a step may take: a large batch is half a megabyte.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -207,11 +207,21 @@ fn batch(partition: &str, reply: &[Vec<u8>]) -> Result<Option<Batch>, Undecided>
     parse().map(Some).ok_or_else(|| Undecided::Gone("the reply is not one of take.lua".into()))
 }
 
-/// `<minute> <code> <subject>` and the packed count and time of the last call, as `check.lua` writes them.
+/// The name of a cell, as [`row`] reads it.
+pub(super) fn name(cell: &Cell) -> String {
+    let space = if cell.group.is_empty() { "" } else { " " };
+    format!("{} {} {}{space}{}", cell.minute, cell.code, cell.subject, cell.group)
+}
+
+/// `<minute> <code> <subject>[ <group>]`, and the packed count and time of the last call, and whose call that was, as
+/// `check/answer.lua` writes them.
 fn row(cell: &[u8], counted: &[u8]) -> Option<Row> {
-    let mut parts = std::str::from_utf8(cell).ok()?.splitn(3, ' ');
-    let (minute, code, subject) = (parts.next()?, parts.next()?, parts.next()?);
-    let (&[count, last_at], []) = counted.as_chunks::<8>() else { return None };
-    let cell = Cell { subject: subject.to_owned(), minute: minute.parse().ok()?, code: code.to_owned() };
-    Some(Row { cell, count: u64::from_be_bytes(count), last_at: i64::from_be_bytes(last_at) })
+    let mut parts = std::str::from_utf8(cell).ok()?.splitn(4, ' ');
+    let (minute, code, subject) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+    let group = parts.next().unwrap_or_default();
+    let cell = Cell { subject: subject.to_owned(), group: group.to_owned(), minute, code: code.to_owned() };
+    let (count, rest) = counted.split_first_chunk()?;
+    let (last_at, client) = rest.split_first_chunk()?;
+    let client = Client(String::from_utf8(client.to_vec()).ok()?);
+    Some(Row { cell, count: u64::from_be_bytes(*count), last_at: i64::from_be_bytes(*last_at), client })
 }

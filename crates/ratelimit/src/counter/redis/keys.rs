@@ -61,6 +61,16 @@ impl Keys {
         format!("{}{{{partition}}}:r:{id}", self.prefix)
     }
 
+    /// Until when something of a partition is charged ahead.
+    pub(super) fn ahead(&self, partition: &str) -> String {
+        format!("{}{{{partition}}}:a", self.prefix)
+    }
+
+    /// What is kept of a block of calls that were charged ahead.
+    pub(super) fn block(&self, partition: &str, id: &str) -> String {
+        format!("{}{{{partition}}}:b:{id}", self.prefix)
+    }
+
     /// The tally of a partition.
     pub(super) fn tally(&self, partition: &str) -> String {
         format!("{}{{{partition}}}:t", self.prefix)

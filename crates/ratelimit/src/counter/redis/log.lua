@@ -5,6 +5,7 @@
 --   b  token_bucket    tat, refunded
 --   c  calendar        used
 --   l  concurrency     total, and per lease: until, running total before it, 16 hexadecimal digits of its request
+--   k  credits         as account.lua says
 -- Whatever does not begin with one of these is no state.
 --
 -- Leases are a log whose entries count until their time, and those of a window until its length later.

@@ -3,7 +3,7 @@
 use ::redis::{Value, from_redis_value_ref};
 
 use super::{
-    super::{Answer, Undecided},
+    super::{Answer, Undecided, ahead::Charged},
     keys::Keys,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// A call that was decided, or not.
 pub(super) enum Checked {
-    Decided(Answer),
+    Decided(Answer, Charged),
     /// The periods of a calendar do not reach to this time, at which it is to be decided.
     OutOfBounds(i64),
 }
@@ -21,19 +21,29 @@ pub(super) enum Checked {
 /// What is said of each limit of a call.
 const OUTLOOK: usize = 5;
 
-/// The reply of a check, as `check/begin.lua` says.
-pub(super) fn checked(call: &Call, reply: &[i64]) -> Result<Checked, Undecided> {
+/// The reply of a check, as `check/begin.lua` says, and of one that may charge calls ahead, as `check/block.lua` says.
+pub(super) fn checked(call: &Call, is_ahead: bool, reply: &[i64]) -> Result<Checked, Undecided> {
     let Some((&[by, wait], outlooks)) = reply.split_first_chunk() else { return Err(Undecided::Reused) };
     if by == -1 {
         return Ok(Checked::OutOfBounds(wait));
     }
+    if by == -2 {
+        let by = usize::try_from(wait - 1).ok().filter(|by| *by < call.charges.len());
+        return Err(by.map_or_else(strange, Undecided::TooMuch));
+    }
+    let (outlooks, charged) = match outlooks.split_last_chunk() {
+        Some((outlooks, &[calls, lasts])) if is_ahead => {
+            (outlooks, Charged { calls: calls.unsigned_abs(), lasts })
+        }
+        _ => (outlooks, Charged { calls: 0, lasts: 0 }),
+    };
     let (outlooks, rest) = outlooks.as_chunks::<OUTLOOK>();
     let by = usize::try_from(by).ok().filter(|by| *by <= call.charges.len());
     let outlooks: Option<Vec<_>> = outlooks.iter().map(outlook).collect();
     match (by, outlooks) {
         (Some(by), Some(outlooks)) if outlooks.len() == call.charges.len() && rest.is_empty() => {
             let denial = by.checked_sub(1).map(|by| Denial { by, wait });
-            Ok(Checked::Decided(Answer { denial, outlooks, degraded: false }))
+            Ok(Checked::Decided(Answer { denial, outlooks, degraded: false }, charged))
         }
         _ => Err(strange()),
     }

@@ -1,11 +1,13 @@
 -- Forgets what limits have counted. A state stays, a moment younger than all that was accepted, so that none of that can be
 -- given back to what is counted from now on.
 --
--- KEYS  the state of each limit
+-- KEYS  the state of each limit; until when something of the partition is charged ahead
 -- ARGV  1 the time
+-- Reply how many microseconds to wait until it is so everywhere
 
 local EMPTY = { w = 8, b = 16, c = 8, l = 8 }
-for _, key in ipairs(KEYS) do
+for place = 1, #KEYS - 1 do
+  local key = KEYS[place]
   local state = redis.pcall('GET', key)
   local empty = type(state) == 'string' and EMPTY[sub(state, 1, 1)]
   if empty then
@@ -14,4 +16,4 @@ for _, key in ipairs(KEYS) do
     call('SET', key, kept, 'PX', math.ceil((newest - real + SLACK) / 1000))
   end
 end
-return 1
+return charged_ahead(KEYS[#KEYS])

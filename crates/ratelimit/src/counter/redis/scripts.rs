@@ -2,10 +2,15 @@
 //!
 //! Every script is one step and one round trip. They begin with `time.lua`; those that look into a log have `log.lua` next.
 
-use super::script::{Invocation, Script};
+use super::{
+    super::ahead::{Block, Wanted},
+    drain,
+    script::{Invocation, Script},
+};
 use crate::{
-    call::{Call, Charge, PutOverride, Rule, Settle},
+    call::{Call, Charge, PutOverride, Rule, Settle, Tally},
     engine::Periods,
+    tally::Row,
 };
 
 /// Most overrides of one partition.
@@ -14,9 +19,14 @@ const MAX_OVERRIDES: usize = 1000;
 /// The scripts that decide and count.
 pub(super) struct Scripts {
     pub(super) check: Script,
+    /// A check that may charge calls ahead.
+    pub(super) check_ahead: Script,
+    pub(super) release: Script,
     pub(super) settle: Script,
+    pub(super) credit: Script,
     pub(super) reset: Script,
     pub(super) put_override: Script,
+    pub(super) restore: Script,
     pub(super) overrides: Script,
 }
 
@@ -26,33 +36,89 @@ impl Scripts {
         let check = concat!(
             include_str!("time.lua"),
             include_str!("log.lua"),
+            include_str!("account.lua"),
             include_str!("check/begin.lua"),
             include_str!("check/remembered.lua"),
             include_str!("check/limits.lua"),
             include_str!("check/decide.lua"),
             include_str!("check/accept.lua"),
             include_str!("check/answer.lua"),
+            "return answer\n",
         );
-        let settle = concat!(include_str!("time.lua"), include_str!("log.lua"), include_str!("settle.lua"));
+        let check_ahead = concat!(
+            include_str!("time.lua"),
+            include_str!("log.lua"),
+            include_str!("check/begin.lua"),
+            include_str!("check/remembered.lua"),
+            include_str!("check/limits.lua"),
+            include_str!("check/decide.lua"),
+            include_str!("check/ahead.lua"),
+            include_str!("check/accept.lua"),
+            include_str!("check/answer.lua"),
+            include_str!("check/block.lua"),
+        );
+        /// A script that gives back.
+        macro_rules! gives_back {
+            ($file:literal) => {
+                Script::new(concat!(
+                    include_str!("time.lua"),
+                    include_str!("log.lua"),
+                    include_str!("account.lua"),
+                    include_str!("give.lua"),
+                    include_str!($file),
+                ))
+            };
+        }
+        /// A script after which blocks may go on for a while.
+        macro_rules! changes {
+            ($file:literal) => {
+                Script::new(concat!(
+                    include_str!("time.lua"),
+                    include_str!("outstanding.lua"),
+                    include_str!($file)
+                ))
+            };
+        }
         Self {
             check: Script::new(check),
-            settle: Script::new(settle),
-            reset: Script::new(concat!(include_str!("time.lua"), include_str!("reset.lua"))),
-            put_override: Script::new(concat!(include_str!("time.lua"), include_str!("override.lua"))),
+            check_ahead: Script::new(check_ahead),
+            release: gives_back!("release.lua"),
+            settle: gives_back!("settle.lua"),
+            credit: Script::new(concat!(
+                include_str!("time.lua"),
+                include_str!("account.lua"),
+                include_str!("credit.lua"),
+            )),
+            reset: changes!("reset.lua"),
+            put_override: changes!("override.lua"),
+            restore: changes!("restore.lua"),
             overrides: Script::new(concat!(include_str!("time.lua"), include_str!("overrides.lua"))),
         }
     }
 }
 
 /// The arguments of a check after the time. Calendars are told the periods around `hint`.
-pub(super) fn check(script: &mut Invocation<'_>, call: &Call, hint: i64) {
+pub(super) fn check(script: &mut Invocation<'_>, call: &Call, wanted: Option<&Wanted>, hint: i64) {
     let tally = call.tally.as_ref().filter(|_| !call.peek);
     script.arg(if call.peek { "p" } else { "" });
-    script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map_or("", |tally| &tally.subject));
-    script.arg(call.request_id.as_deref().unwrap_or_default()).arg(call.hold);
+    script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map(tallied).unwrap_or_default());
+    script.arg(call.request_id.as_deref().unwrap_or_default());
+    match wanted {
+        None => script.arg(call.hold),
+        Some(wanted) => {
+            let numbers = [wanted.calls.to_be_bytes(), wanted.longest.to_be_bytes()];
+            script.arg(numbers.concat())
+        }
+    };
     for charge in &call.charges {
         script.arg(limit(charge, hint));
     }
+}
+
+/// Where a call is counted, as `check/answer.lua` reads it. No name has a space, and no text here a zero.
+fn tallied(tally: &Tally) -> String {
+    let space = if tally.group.is_empty() { "" } else { " " };
+    format!("{}{space}{}\0{}", tally.subject, tally.group, tally.client.0)
 }
 
 /// The arguments of a settle after the time. `prefix` is what the keys of all states of the partition begin with.
@@ -60,6 +126,14 @@ pub(super) fn settle(script: &mut Invocation<'_>, settle: &Settle, prefix: &str)
     script.arg(if settle.costs.is_none() { "r" } else { "s" }).arg(prefix.len()).arg(&*settle.request_id);
     for (name, cost) in settle.costs.iter().flatten() {
         script.arg(name).arg(cost);
+    }
+}
+
+/// The arguments of a release after the time.
+pub(super) fn release(script: &mut Invocation<'_>, block: &Block) {
+    script.arg(block.accepted());
+    for Row { cell, count, last_at, client } in block.tallied() {
+        script.arg(drain::name(&cell)).arg(count).arg(last_at).arg(client.0);
     }
 }
 
@@ -74,6 +148,7 @@ fn limit(charge: &Charge, hint: i64) -> Vec<u8> {
         Rule::Window { window } => (b'w', [window, 0, 0, 0]),
         Rule::Bucket { interval } => (b'b', [interval, 0, 0, 0]),
         Rule::Concurrency { lease } => (b'l', [lease, 0, 0, 0]),
+        Rule::Credit => (b'k', [0; 4]),
         Rule::Calendar(calendar) => {
             let Periods(bounds) = calendar.periods(hint);
             (b'c', bounds)

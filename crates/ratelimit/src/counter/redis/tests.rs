@@ -38,7 +38,7 @@ fn call() -> Call {
     Call {
         partition: "workspace".to_owned(),
         charges: vec![charge],
-        tally: Some(Tally { subject: "key".to_owned(), code: "VALID".to_owned() }),
+        tally: Some(Tally { subject: "key".to_owned(), code: "VALID".to_owned(), ..Tally::default() }),
         peek: false,
         request_id: Some(Arc::from("once")),
         hold: REMEMBERED,

@@ -32,6 +32,25 @@ async fn an_override_holds_with_the_next_call_and_ends_on_time() {
 }
 
 #[tokio::test]
+async fn an_override_lets_one_call_cost_more_than_the_limit() {
+    let app = TestApp::new().await;
+    let user = app.user().await;
+    let key = user.key().limit(3, 3600).create().await;
+    let cost = async |cost: u32| user.post("/v1/keys/verify", &json!({ "key": key.key, "cost": cost })).await;
+    cost(4).await.violates(422, &["/cost"]);
+    let wanted = json!({ "name": "per-3600", "limit": 5, "expires_at": "2026-01-01T00:10:00Z" });
+    user.post(&format!("/v1/keys/{}/overrides", key.id), &wanted).await.json(201);
+    let answer = cost(6).await;
+    answer.violates(422, &["/cost"]);
+    assert!(answer.text().contains("`per-3600`"), "{}", answer.text());
+    assert_eq!(cost(4).await.json(200)["code"], "VALID");
+    app.advance(600);
+    cost(4).await.violates(422, &["/cost"]);
+    assert_eq!(cost(1).await.json(200)["code"], "RATE_LIMITED");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_override_can_be_ended_before_its_time() {
     let app = TestApp::new().await;
     let user = app.user().await;

@@ -29,7 +29,7 @@ fn charge(name: &str, on_failure: OnFailure) -> Charge {
 }
 
 fn call(charges: Vec<Charge>) -> Call {
-    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned() });
+    let tally = Some(Tally { subject: "a".to_owned(), code: "VALID".to_owned(), ..Tally::default() });
     Call { partition: "one".to_owned(), charges, tally, peek: false, request_id: None, hold: REMEMBERED }
 }
 

@@ -12,6 +12,9 @@ for i = 1, count do
       local last = it.last or read('>I8', it.state, #it.state - STRIDE[kind] + 1)
       reset = (kind == 'w' and last + it.span or last) - real
     end
+  elseif kind == 'k' then
+    local found = it.account or NO_ACCOUNT
+    it.force, remaining, reset = found.step, found.left, found.behind
   elseif kind == 'b' then
     local missing = max(it.tat - now, 0)
     remaining = floor((it.force * it.span - missing) / it.span)
@@ -26,15 +29,20 @@ for i = 1, count do
   answer[at + 3], answer[at + 4] = period, it.exceeded and 1 or 0
 end
 
-if tallied then
+-- Whoever lacks credits may deposit some and ask again.
+if tallied and not (by > 0 and limits[by].kind == 'k') then
   local tally = KEYS[count > 0 and count + 2 or 1]
   local code = ARGV[3]
   if by > 0 then code = limits[by].kind == 'c' and 'QUOTA_EXCEEDED' or 'RATE_LIMITED' end
-  local cell = string.format('%.0f %s %s', floor(real / 60000000), code, ARGV[4])
+  local subject, rest = read('s', ARGV[4])
+  local client = sub(ARGV[4], rest)
+  local cell = string.format('%.0f %s %s', floor(real / 60000000), code, subject)
   local counted = call('HGET', tally, cell)
   local calls, last = 0, 0
   if counted then calls, last = read('>I8I8', counted) end
-  call('HSET', tally, cell, pack('>I8I8', calls + 1, max(last, real)))
+  -- Of the latest call, whoever was counted last.
+  if last > real then client = sub(counted, 17) end
+  call('HSET', tally, cell, pack('>I8I8', calls + 1, max(last, real)) .. client)
 end
 
 if identified and by == 0 then
@@ -46,5 +54,3 @@ if identified and by == 0 then
   local record = { at = now, hold_until = real + hold, known_until = real + known, charges = charges, answer = answer }
   call('SET', KEYS[#KEYS], cmsgpack.pack(record), 'PX', math.ceil((known + SLACK) / 1000))
 end
-
-return answer

@@ -5,28 +5,25 @@ local NEVER = 9007199254740991
 -- 400 days.
 local MAX_WINDOW = 34560000000000
 
--- When units are free of which this many more must leave than are free now.
-local function free_at(it, stays)
-  local state, stride, low, high = it.state, STRIDE[it.kind], 1, it.entries
-  while low < high do
-    local middle = floor((low + high + 1) / 2)
-    local before = read('>I8', state, FIRST + 8 + (middle - 1) * stride)
-    if before < stays then low = middle else high = middle - 1 end
-  end
-  local time = read('>I8', state, FIRST + (low - 1) * stride)
-  -- A lease says itself when it ends.
-  return it.kind == 'w' and time + it.span or time
-end
-
 -- The first time from `now` on at which the call passes this limit, with this number in force for ever.
 local function fits_at(it, limit)
   local wanted = it.cost > 0 and it.cost or 1
+  if it.kind == 'k' then return it.account and it.account.left >= wanted and now or NEVER end
   if wanted > limit then return NEVER end
   if not it.state then return now end
   local kind = it.kind
   if kind == 'w' or kind == 'l' then
     if it.used + wanted <= limit then return now end
-    return free_at(it, it.first + it.used + wanted - limit)
+    -- So many must leave: the last of them does so with the last entry that has fewer before it.
+    local state, stride, stays = it.state, STRIDE[kind], it.first + it.used + wanted - limit
+    local low, high = 1, it.entries
+    while low < high do
+      local middle = floor((low + high + 1) / 2)
+      if read('>I8', state, FIRST + 8 + (middle - 1) * stride) < stays then low = middle else high = middle - 1 end
+    end
+    local time = read('>I8', state, FIRST + (low - 1) * stride)
+    -- A lease says itself when it ends.
+    return kind == 'w' and time + it.span or time
   end
   if kind == 'b' then
     return max(max(it.tat, now) + wanted * it.span - limit * it.span, now)
@@ -35,7 +32,7 @@ local function fits_at(it, limit)
   return it.ends
 end
 
-local by, wait = 0, 0
+local by, wait, lacking = 0, 0, 0
 for i = 1, count do
   local it, state, override = limits[i], limits[i].state, overrides[i]
   local kind = it.kind
@@ -49,7 +46,7 @@ for i = 1, count do
     end
   elseif kind == 'b' then
     if state then it.tat, it.refunded = read('>I8I8', state, 18) end
-  else
+  elseif kind ~= 'k' then
     local bounds = { read('>I8I8I8I8', ARGV[i + 6], 19) }
     for bound = 1, 3 do
       if bounds[bound] <= now and now < bounds[bound + 1] then it.start, it.ends = bounds[bound], bounds[bound + 1] end
@@ -59,11 +56,11 @@ for i = 1, count do
     it.used = state and read('>I8', state, 18) or 0
   end
   local passes
-  if override then
+  if override and kind ~= 'k' then
     local number, ends = read('>I8I8', override)
     if now < ends then
       if kind == 'b' then number = math.min(number, floor(MAX_WINDOW / it.span)) end
-      it.force = number
+      it.force, it.replaced = number, ends
       passes = fits_at(it, number)
       -- After that it is the limit's own number again.
       if passes >= ends then passes = max(fits_at(it, it.limit), ends) end
@@ -72,6 +69,14 @@ for i = 1, count do
   passes = passes or fits_at(it, it.limit)
   if passes > now then
     it.exceeded = true
-    if not it.shadow and passes - real > wait then by, wait = i, passes - real end
+    if kind == 'k' then
+      lacking = i
+    elseif not it.shadow and passes - real > wait then
+      by, wait = i, passes - real
+    end
   end
 end
+-- No other wait is as long: that for an override to end, and for a window to pass after it.
+if wait > 4 * MAX_WINDOW then return { -2, by } end
+-- That is no matter of time, so a limit that denies is told first.
+if by == 0 then by = lacking end

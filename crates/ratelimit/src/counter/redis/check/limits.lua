@@ -25,6 +25,10 @@ for i = 1, count do
     }
   end
   limits[i] = it
+  if kind == 'k' then
+    it.account = account(state)
+    if not it.account then state = false end
+  end
   if state then
     local found = sub(state, 1, 1)
     if found == kind or (#state > 16 and string.find('wbcl', found, 1, true)) then

@@ -1,4 +1,4 @@
-//! The master key: 32 bytes from which every other key of this role is derived.
+//! The master key: 32 bytes from which the roles derive every key that they keep secrets with.
 
 use std::fmt;
 
@@ -8,7 +8,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use tollgate_kernel::{Code, Fault};
+
+use crate::{Code, Fault};
 
 const LENGTH: usize = 32;
 
@@ -18,7 +19,7 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// What everything else is derived from. Never used as a key itself, and never stored by this role.
+/// What everything else is derived from. Never used as a key itself, and never stored by a role.
 pub struct MasterKey(SecretBox<[u8; LENGTH]>);
 
 impl MasterKey {

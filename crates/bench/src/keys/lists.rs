@@ -1,0 +1,132 @@
+//! Every filter and every order of the list, page after page; and many keys revoked at once.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    make::{CUSTOMERS, Tables},
+    p99,
+};
+use crate::{Problem, set_up::Api};
+
+/// Pages of each list.
+const PAGES: usize = 200;
+/// How many pages one reader follows before it begins anew, with other values.
+const FOLLOWED: usize = 5;
+
+/// What one list came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    list: &'static str,
+    pages: usize,
+    /// Of all pages.
+    keys: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+/// What one revoking of many came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Revoked {
+    pub(super) keys: u64,
+    pub(super) seconds: f64,
+    pub(super) took_ms: u64,
+}
+
+/// What is asked of one list, with a number that differs each time it begins.
+type Query = fn(&Tables, usize) -> String;
+
+/// Days after the oldest key, in a query.
+fn day(tables: &Tables, days: u64) -> String {
+    (tables.oldest + Duration::from_hours(24 * days)).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+const LISTS: [(&str, Query); 26] = [
+    ("newest first", |_, _| "limit=25".to_owned()),
+    ("100 to a page", |_, _| "limit=100".to_owned()),
+    ("sort=created_at&order=asc", |_, _| "sort=created_at&order=asc".to_owned()),
+    ("sort=expires_at&order=asc", |_, _| "sort=expires_at&order=asc".to_owned()),
+    ("sort=last_used_at", |_, _| "sort=last_used_at".to_owned()),
+    ("sort=last_used_at&order=asc", |_, _| "sort=last_used_at&order=asc".to_owned()),
+    ("sort=name", |_, _| "sort=name".to_owned()),
+    ("status=active", |_, _| "status=active".to_owned()),
+    ("status=revoked", |_, _| "status=revoked".to_owned()),
+    ("status=expired", |_, _| "status=expired".to_owned()),
+    ("status=disabled", |_, _| "status=disabled".to_owned()),
+    ("environment=test", |_, _| "environment=test".to_owned()),
+    ("plan_id", |tables, number| format!("plan_id={}", tables.plans[number % 3])),
+    ("consumer_id", |tables, number| format!("consumer_id={}", tables.consumers[number * 4 % 1000])),
+    ("consumer_id&sort=name", |tables, number| {
+        format!("sort=name&consumer_id={}", tables.consumers[number * 4 % 1000])
+    }),
+    ("expiring_before, few", |tables, _| format!("expiring_before={}", day(tables, 1))),
+    ("expiring_before, many", |tables, _| format!("expiring_before={}", day(tables, 300))),
+    ("unused_since, half", |tables, number| format!("unused_since={}", day(tables, number as u64 % 90))),
+    ("unused_since, the used", |tables, number| {
+        format!("sort=last_used_at&unused_since={}", day(tables, number as u64 % 90))
+    }),
+    ("created_after&created_before", |tables, number| {
+        let from = number as u64 % 89;
+        format!("created_after={}&created_before={}", day(tables, from), day(tables, from + 1))
+    }),
+    ("metadata.customer, 20 keys", |_, number| format!("metadata.customer=c{}", number * 37 % CUSTOMERS)),
+    ("metadata.tier, a third", |_, number| format!("metadata.tier={}", number % 3)),
+    ("metadata of both", |_, number| {
+        let customer = number * 37 % CUSTOMERS;
+        format!("metadata.customer=c{customer}&metadata.tier={}&status=active&sort=name", number % 3)
+    }),
+    ("q, a quarter", |_, _| "q=crawler".to_owned()),
+    ("q, one key", |_, number| format!("q=%20{:07}%20", number * 7919 % 1_000_000)),
+    ("q, none, with all others", |tables, number| {
+        let plan = tables.plans[number % 3];
+        format!("q=nothing&status=active&environment=live&plan_id={plan}&metadata.tier=1&sort=expires_at")
+    }),
+];
+
+/// Asks for pages of each list, one after the other.
+pub(super) async fn measure(api: &mut Api, tables: &Tables) -> Result<Vec<Listed>, Problem> {
+    let mut all = Vec::new();
+    for (list, query) in LISTS {
+        let (mut times, mut keys, mut beginning) = (Vec::new(), 0, 0);
+        while times.len() < PAGES {
+            let query = query(tables, beginning);
+            beginning += 1;
+            let mut cursor = String::new();
+            for _ in 0..FOLLOWED {
+                let path = format!("/v1/keys?{query}{cursor}");
+                let sent = Instant::now();
+                let page = api.get(&path).await?;
+                times.push(sent.elapsed().as_secs_f64() * 1e3);
+                keys += page["data"].as_array().map_or(0, Vec::len);
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        let (p50_ms, max_ms) = (times[times.len() / 2], times[times.len() - 1]);
+        all.push(Listed { list, pages: times.len(), keys, p50_ms, p99_ms: p99(times), max_ms });
+        eprintln!("| {} |", all[all.len() - 1].row());
+    }
+    Ok(all)
+}
+
+impl Listed {
+    pub(super) fn row(&self) -> String {
+        let Self { list, pages, keys, p50_ms, p99_ms, max_ms } = self;
+        format!("{list} | {pages} | {keys} | {p50_ms:.2} | {p99_ms:.2} | {max_ms:.2}")
+    }
+}
+
+/// As many as one call takes, or as there are.
+pub(super) async fn revoke(api: &mut Api) -> Result<Revoked, Problem> {
+    let body = json!({ "filter": { "metadata": { "tier": 1 } }, "dry_run": false });
+    let sent = Instant::now();
+    let done = api.post("/v1/keys/revoke", &body).await?;
+    let seconds = sent.elapsed().as_secs_f64();
+    let number = |field: &str| done[field].as_u64().ok_or_else(|| format!("the answer has no {field}"));
+    Ok(Revoked { keys: number("revoked")?, seconds, took_ms: number("took_ms")? })
+}

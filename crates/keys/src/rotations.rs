@@ -1,0 +1,155 @@
+//! Planned rotation: a key is to be rotated every so many days. Nobody but the one who asks is shown a new secret, so nothing is
+//! rotated here: it is announced 7 days before, a day before, and when it is due; and where the plan says so, the secrets of a key
+//! that was not rotated retire some days later. A rotation plans the next one.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tollgate_db::DbTime;
+use tollgate_kernel::{Fault, KeyId, Timestamp};
+use tollgate_proto::{keys as wire, time::to_wire};
+
+use crate::{
+    KeysService,
+    access::Action,
+    caller::Caller,
+    change_key::cut,
+    input::Problems,
+    store::{Change, Deed, KeyRow, NoticeRow, RotationRow},
+    webhooks::event::text,
+    wire::instant,
+};
+
+/// Days: ten years.
+const LONGEST: u32 = 3650;
+/// Days that a key may live on unrotated.
+const LONGEST_DEADLINE: u32 = 365;
+/// The names of the thresholds, and their days; the nearest first.
+const THRESHOLDS: [(&str, i64); 3] = [("rotation.0", 0), ("rotation.1", 1), ("rotation.7", 7)];
+/// What was due longer ago is not announced any more.
+const LATEST: TimeDelta = TimeDelta::days(30);
+/// The most pieces of one threshold in one run; the rest is for the next run.
+const PIECES_PER_RUN: usize = 10;
+
+impl RotationRow {
+    /// The plan of a key whose newest secret was made then. `from`: when the plan is made.
+    pub(crate) fn counted(mut self, made: DbTime, from: DbTime) -> Self {
+        let due = made.0 + TimeDelta::days(self.every_days);
+        self.due_at = due.into();
+        // Who plans late has all of the deadline.
+        let deadline = |days| DbTime(due.max(from.0) + TimeDelta::days(days));
+        self.retires_at = self.deadline_days.map(deadline);
+        self
+    }
+}
+
+impl KeysService {
+    pub(crate) async fn put_key_rotation(
+        &self,
+        message: wire::PutKeyRotationRequest,
+    ) -> Result<wire::PutKeyRotationResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let ((key, ..), _) = self.key_to_change(&caller, &message.key_id).await?;
+        let mut problems = Problems::default();
+        if !(1..=LONGEST).contains(&message.every_days) {
+            problems.add("/every_days", format!("must be 1 to {LONGEST}"));
+        }
+        if message.deadline_days.is_some_and(|days| !(1..=LONGEST_DEADLINE).contains(&days)) {
+            problems.add("/deadline_days", format!("must be 1 to {LONGEST_DEADLINE}"));
+        }
+        problems.check()?;
+        let (id, now): (KeyId, _) = (key.id.typed(), self.clock.now());
+        let newest = self.store.secrets_of(id).await?.first().map_or(key.created_at, |it| it.created_at);
+        let row = RotationRow {
+            key_id: key.id,
+            every_days: message.every_days.into(),
+            deadline_days: message.deadline_days.map(Into::into),
+            due_at: newest,
+            retires_at: None,
+        };
+        let row = row.counted(newest, now.into());
+        let change = Change::grants(&self.store, plan(&caller, &key, "key.rotation.plan", now));
+        self.store.rotation_put(change, row.clone()).await?;
+        Ok(wire::PutKeyRotationResponse { rotation: Some(rotation(&row, now)) })
+    }
+
+    pub(crate) async fn get_key_rotation(
+        &self,
+        message: wire::GetKeyRotationRequest,
+    ) -> Result<wire::GetKeyRotationResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let ((key, ..), standing) = self.key_for(&caller, &message.key_id).await?;
+        standing.require(Action::ReadKeys, "key")?;
+        let row = self.store.rotation_of(key.id.typed()).await?;
+        let row = row.ok_or_else(|| Fault::not_found("planned rotation"))?;
+        Ok(wire::GetKeyRotationResponse { rotation: Some(rotation(&row, self.clock.now())) })
+    }
+
+    pub(crate) async fn delete_key_rotation(
+        &self,
+        message: wire::DeleteKeyRotationRequest,
+    ) -> Result<wire::DeleteKeyRotationResponse, Fault> {
+        let caller = Caller::try_from(message.caller)?;
+        let ((key, ..), _) = self.key_to_change(&caller, &message.key_id).await?;
+        let deed = plan(&caller, &key, "key.rotation.unplan", self.clock.now());
+        self.store.rotation_delete(Change::grants(&self.store, deed), key.id.typed()).await?;
+        Ok(wire::DeleteKeyRotationResponse {})
+    }
+
+    /// Announces what is due, retires what is overdue, and says of how many keys.
+    pub(crate) async fn tend_rotations(&self) -> Result<u64, Fault> {
+        let (now, mut tended) = (self.clock.now(), 0);
+        let mut nearer = now - LATEST;
+        for (kind, days) in THRESHOLDS {
+            let until = now + TimeDelta::days(days);
+            for _ in 0..PIECES_PER_RUN {
+                let due = self.store.rotations_due(kind, nearer, until, days).await?;
+                if due.is_empty() {
+                    break;
+                }
+                for (key, row) in due {
+                    tended += u64::from(self.announce_rotation(&key, &row, kind, days).await?);
+                }
+            }
+            nearer = until;
+        }
+        for (key, row) in self.store.rotations_overdue(now).await? {
+            let deed = plan(&Caller::SYSTEM, &key, "key.retire", now);
+            let change = Change::cuts_off(&self.store, cut(key.id.typed(), false), deed);
+            tended += u64::from(self.store.secrets_retire(change, row, now).await?);
+        }
+        Ok(tended)
+    }
+
+    async fn announce_rotation(
+        &self,
+        key: &KeyRow,
+        row: &RotationRow,
+        kind: &str,
+        days: i64,
+    ) -> Result<bool, Fault> {
+        let deed = plan(&Caller::SYSTEM, key, "key.rotation.announce", self.clock.now());
+        let told = json!({
+            "every_days": row.every_days,
+            "due_at": text(row.due_at.0),
+            "retires_at": row.retires_at.map(|at| text(at.0)),
+        });
+        let change = Change::grants(&self.store, deed).noting("days", json!(days)).noting("rotation", told);
+        let notice = NoticeRow { subject_id: key.id, kind: kind.to_owned(), due_at: row.due_at };
+        self.store.announce_once(change, vec![notice]).await
+    }
+}
+
+fn plan<'a>(caller: &'a Caller, key: &KeyRow, action: &'static str, at: Timestamp) -> Deed<'a> {
+    let target = KeyId::from(key.id).to_string();
+    Deed { caller, workspace: key.workspace_id.typed(), action, target, at }
+}
+
+fn rotation(row: &RotationRow, now: Timestamp) -> wire::KeyRotation {
+    wire::KeyRotation {
+        every_days: u32::try_from(row.every_days).unwrap_or_default(),
+        deadline_days: row.deadline_days.and_then(|days| u32::try_from(days).ok()),
+        due_at: Some(to_wire(row.due_at.0)),
+        due: row.due_at.0 <= now,
+        retires_at: instant(row.retires_at),
+    }
+}

@@ -1,0 +1,3 @@
+DROP TABLE credit_blocks;
+DROP TABLE credit_ledger;
+DROP TABLE credit_accounts;
