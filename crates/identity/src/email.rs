@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use tollgate_kernel::Fault;
-use unicode_normalization::UnicodeNormalization;
+use tollgate_kernel::{Fault, email_key};
 
 /// RFC 5321 §4.5.3.1.3, less the angle brackets.
 const MAX_BYTES: usize = 254;
@@ -23,7 +22,7 @@ impl Email {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         match complaint(text) {
             Some(detail) => Err(Fault::invalid("/email", detail)),
-            None => Ok(Self { given: text.to_owned(), key: text.nfc().collect::<String>().to_lowercase() }),
+            None => Ok(Self { given: text.to_owned(), key: email_key(text) }),
         }
     }
 

@@ -3,14 +3,18 @@
 //! What does not live here: anything that does I/O or awaits, and any word that only one role uses.
 
 mod clock;
+mod email;
 mod entropy;
 mod fault;
+mod hex;
 mod id;
 mod master_key;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use email::email_key;
 pub use entropy::{Entropy, OsEntropy};
 pub use fault::{Code, Fault, Violation};
+pub use hex::{hex, unhex};
 pub use id::{
     ConsumerId, CreditAccountId, DeliveryId, Id, IdError, IdKind, InvitationId, KeyId, MessageId, PlanId,
     RoleId, SecretId, ServiceKeyId, SessionId, SigningKeyId, UserId, WebhookId, WorkspaceId,

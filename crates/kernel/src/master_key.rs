@@ -9,7 +9,7 @@ use base64::{
 };
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
-use crate::{Code, Fault};
+use crate::{Code, Fault, unhex};
 
 const LENGTH: usize = 32;
 
@@ -30,7 +30,8 @@ impl MasterKey {
     /// [`Code::InvalidArgument`] for anything else. The fault does not repeat the text.
     pub fn parse(text: &SecretString) -> Result<Self, Fault> {
         let text = text.expose_secret().trim();
-        let bytes = unhex(text).or_else(|| STANDARD.decode(text).ok()).or_else(|| URL_SAFE.decode(text).ok());
+        let hex = if text.len() == 2 * LENGTH { unhex(text) } else { None };
+        let bytes = hex.or_else(|| STANDARD.decode(text).ok()).or_else(|| URL_SAFE.decode(text).ok());
         let key = bytes.and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok());
         key.map(|key| Self(SecretBox::new(Box::new(key)))).ok_or_else(|| {
             let rule = "The master key must be 32 bytes, written as 64 hexadecimal digits or as base64.";
@@ -54,14 +55,6 @@ impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(..)")
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.len() == 2 * LENGTH && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    digits.then(|| {
-        let byte = |place| u8::from_str_radix(&text[place..place + 2], 16);
-        (0..text.len()).step_by(2).map(byte).collect::<Result<_, _>>().expect("only digits")
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
+use tollgate_kernel::email_key;
 
 use crate::input::Problems;
 
@@ -29,7 +29,7 @@ impl Email {
         if !fine || text.len() > MAX_BYTES {
             problems.add("/email", format!("must be an e-mail address of at most {MAX_BYTES} bytes"));
         }
-        Self { given: text.to_owned(), key: text.nfc().collect::<String>().to_lowercase() }
+        Self { given: text.to_owned(), key: email_key(text) }
     }
 }
 

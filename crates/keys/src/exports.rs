@@ -1,10 +1,10 @@
 //! Export: keys are taken out with the hashes of their secrets, so that they live on elsewhere. Whoever holds these hashes cannot
 //! call with them, but can bring them into another instance: hence a right of its own, and each page is audited.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::collections::HashMap;
 
 use tollgate_db::{DbId, DbTime};
-use tollgate_kernel::{ConsumerId, Fault};
+use tollgate_kernel::{ConsumerId, Fault, hex};
 use tollgate_proto::{keys as wire, time::to_wire};
 
 use crate::{
@@ -113,11 +113,4 @@ fn secret((state, imported): ExportedSecret, start: &str) -> wire::ImportedSecre
         prefix: if own.is_empty() { start.to_owned() } else { own },
         retires_at: instant(state.retired_at),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
-        text
-    })
 }

@@ -6,13 +6,11 @@
 
 mod github;
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tollgate_changes::Cut;
-use tollgate_kernel::{Code, Fault, KeyId, ServiceKeyId, WorkspaceId};
+use tollgate_kernel::{Code, Fault, KeyId, ServiceKeyId, WorkspaceId, hex};
 use tollgate_proto::keys as wire;
 use tollgate_verify::{KeyKind, PresentedKey, Subject, same_digest};
 
@@ -170,11 +168,4 @@ impl KeysService {
         let deed = Deed { caller: &Caller::SYSTEM, workspace, action, target, at: self.clock.now() };
         Change::cuts_off(&self.store, Cut { subject, wait: true }, deed).noting("leak", finding.place())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a text takes what is written to it");
-        text
-    })
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tollgate_kernel::Entropy;
+use tollgate_kernel::{Entropy, hex, unhex};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
@@ -89,32 +89,18 @@ fn is_request_id(id: &str) -> bool {
 fn parse_traceparent(text: &str) -> Option<([u8; 16], u8)> {
     let mut parts = text.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let [version] = unhex::<1>(version)?;
-    let (trace, parent, [flags]) = (unhex::<16>(trace)?, unhex::<8>(parent)?, unhex::<1>(flags)?);
+    let [version] = lower_hex::<1>(version)?;
+    let (trace, parent, [flags]) = (lower_hex::<16>(trace)?, lower_hex::<8>(parent)?, lower_hex::<1>(flags)?);
     let trailing = parts.next().is_some();
     let valid = version != 0xff && !(version == 0 && trailing) && trace != [0; 16] && parent != [0; 8];
     // Only the "sampled" flag is known; the others are not propagated.
     valid.then_some((trace, flags & 1))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
-        .collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 2 * N || !text.bytes().all(lower_hex) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
-    }
-    Some(bytes)
+/// In lower case only (W3C Trace Context section 3.2.2).
+fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let is_lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.bytes().all(is_lower).then(|| unhex(text)?.try_into().ok()).flatten()
 }
 
 /// Puts every request into its context and its log span, and names the request in the answer.

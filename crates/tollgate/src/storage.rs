@@ -8,7 +8,7 @@ use std::{
 };
 
 use tollgate_db::{Db, Migrations};
-use tollgate_kernel::{Code, Entropy, Fault, MasterKey, SecretString};
+use tollgate_kernel::{Code, Entropy, Fault, MasterKey, SecretString, hex};
 
 use crate::{
     config::Config,
@@ -171,15 +171,6 @@ pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> std::io::Result<(
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     writeln!(file, "{text}")?;
     file.sync_all()
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
-        text
-    })
 }
 
 fn unusable(data_dir: &Path, why: &dyn std::fmt::Display) -> Fault {

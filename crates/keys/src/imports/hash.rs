@@ -15,6 +15,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use tollgate_kernel::unhex;
 use tollgate_verify::same_digest;
 
 const LONGEST: usize = 512;
@@ -123,17 +124,11 @@ fn unknown() -> String {
 /// 32 or 64 bytes, in hex, base64 or base64url; which of these, the length says.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let bytes = match text.len() {
-        64 | 128 => hex(text),
+        64 | 128 => unhex(text),
         43 | 44 | 86 | 88 => base64(text),
         _ => None,
     };
     bytes.filter(|it| matches!(it.len(), 32 | 64))
-}
-
-pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |letter: u8| char::from(letter).to_digit(16).and_then(|it| u8::try_from(it).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 /// With the letters of one alphabet or of the other, not of both.
@@ -148,7 +143,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 fn tollgate(text: &str) -> Option<Hash> {
     let (public_id, digest) = text.split_once('$')?;
     let sound = public_id.len() == PUBLIC_ID && public_id.bytes().all(|it| it.is_ascii_alphanumeric());
-    let digest = hex(digest)?.try_into().ok()?;
+    let digest = unhex(digest)?.try_into().ok()?;
     sound.then(|| Hash::Tollgate { public_id: public_id.to_owned(), digest })
 }
 

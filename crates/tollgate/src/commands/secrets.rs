@@ -2,10 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use tollgate_kernel::{Entropy, Fault};
+use tollgate_kernel::{Entropy, Fault, hex};
 
 use super::Failure;
-use crate::storage::{hex, write_new};
+use crate::storage::write_new;
 
 /// Makes the files that do not exist yet; says which. Never replaces one: a new master key would end every session.
 pub(super) fn init(dir: &Path, postgres: &str, mode: u32, entropy: &dyn Entropy) -> Result<String, Failure> {

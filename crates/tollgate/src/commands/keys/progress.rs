@@ -8,10 +8,9 @@ use std::{
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
-use tollgate_kernel::Fault;
+use tollgate_kernel::{Fault, hex};
 
 use super::file::unreadable;
-use crate::storage::hex;
 
 const WIDTH: u64 = 30;
 
