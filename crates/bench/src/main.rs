@@ -123,7 +123,7 @@ enum Command {
         #[arg(long, value_enum, value_delimiter = ',', default_values = ["sqlite", "postgres"])]
         shapes: Vec<Shape>,
         /// How many keys are very many
-        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
         many: u32,
         /// What the server logs
         #[arg(long, value_name = "FILTER", default_value = "warn")]

@@ -91,7 +91,7 @@ impl KeysService {
         }
         let workspaces: BTreeSet<DbId> = keys.iter().map(|(_, workspace)| (*workspace).into()).collect();
         let workspaces = workspaces.into_iter().collect();
-        let listening = self.store.workspaces_listening(Event::QuotaReached, workspaces).await?;
+        let listening = self.store.workspaces_listening_of(Event::QuotaReached, workspaces).await?;
         for (key, workspace) in keys {
             if listening.contains(&workspace.into()) {
                 self.look_at_quotas_of(key, workspace).await?;

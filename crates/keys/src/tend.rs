@@ -6,6 +6,7 @@
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tollgate_db::DbTime;
 use tollgate_kernel::{Fault, Timestamp, WorkspaceId};
 
 use crate::{
@@ -13,11 +14,13 @@ use crate::{
     caller::Caller,
     change_key::cut,
     policy::Policy,
-    store::{Change, Changed, Deed, KeyRow},
+    store::{Change, Changed, Deed, KeyFilter, KeyList, KeyRow, KeyStatus, Order, Sort},
 };
 
-/// The most pieces of one workspace in one run; the rest is for the next run.
-const PIECES_PER_RUN: usize = 10;
+/// Keys that are looked at together.
+const PIECE: usize = 100;
+/// The keys of one workspace that are changed for one rule in one run, but for the rest of a piece; the others are for the next run.
+const MOST_PER_RUN: u64 = 1_000;
 
 impl KeysService {
     /// Does what is to be done now, and says to how many keys.
@@ -38,26 +41,60 @@ impl KeysService {
         let now = self.clock.now();
         let mut tended = 0;
         if let Some(before) = policy.revokes_disabled_before(now) {
-            for _ in 0..PIECES_PER_RUN {
-                let keys = self.store.keys_disabled_before(workspace, before).await?;
-                let revoked = |key| KeyRow { revoked_at: Some(now.into()), ..key };
-                match self.change_all(keys, "key.revoke", now, revoked).await? {
-                    0 => break,
-                    some => tended += some,
-                }
-            }
+            tended += self.revoke_disabled(workspace, before, now).await?;
         }
         if let Some(since) = policy.disables_unused_since(now) {
-            for _ in 0..PIECES_PER_RUN {
-                let keys = self.store.keys_unused(workspace, since, now).await?;
-                let disabled = |key| KeyRow { enabled: false, disabled_at: Some(now.into()), ..key };
-                match self.change_all(keys, "key.disable", now, disabled).await? {
-                    0 => break,
-                    some => tended += some,
-                }
+            tended += self.disable_unused(workspace, since, now).await?;
+        }
+        Ok(tended)
+    }
+
+    async fn revoke_disabled(
+        &self,
+        workspace: WorkspaceId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64, Fault> {
+        let mut tended = 0;
+        while tended < MOST_PER_RUN {
+            let keys = self.store.keys_disabled_before(workspace, before).await?;
+            let revoked = |key| KeyRow { revoked_at: Some(now.into()), ..key };
+            match self.change_all(keys, "key.revoke", now, revoked).await? {
+                0 => break,
+                some => tended += some,
             }
         }
         Ok(tended)
+    }
+
+    /// Keys that could be used and were not since then: neither made, nor begun, nor called, nor enabled.
+    async fn disable_unused(
+        &self,
+        workspace: WorkspaceId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64, Fault> {
+        let filter = KeyFilter {
+            status: Some(KeyStatus::Active),
+            created_before: Some(since),
+            unused_since: Some(since),
+            ..KeyFilter::default()
+        };
+        let order = Order { sort: Sort::LastUsedAt, ascending: true };
+        let list = KeyList { workspace, filter: &filter, order, now };
+        let earlier = |at: Option<DbTime>| at.is_none_or(|at| at.0 < since);
+        let (mut tended, mut after) = (0, None);
+        loop {
+            let (ids, next) = self.store.keys_page(list, after.as_ref(), PIECE).await?;
+            let keys = self.store.key_records(&ids).await?.into_iter().map(|(key, ..)| key);
+            let unused = keys.filter(|key| earlier(key.enabled_at) && earlier(key.not_before)).collect();
+            let disabled = |key| KeyRow { enabled: false, disabled_at: Some(now.into()), ..key };
+            tended += self.change_all(unused, "key.disable", now, disabled).await?;
+            if next.is_none() || tended >= MOST_PER_RUN {
+                return Ok(tended);
+            }
+            after = next;
+        }
     }
 
     async fn change_all(

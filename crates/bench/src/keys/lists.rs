@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    make::{CUSTOMERS, Tables},
+    make::{CUSTOMERS, REGIONS, Tables},
     p99,
 };
 use crate::{Problem, set_up::Api};
@@ -45,7 +45,7 @@ fn day(tables: &Tables, days: u64) -> String {
     (tables.oldest + Duration::from_hours(24 * days)).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-const LISTS: [(&str, Query); 26] = [
+const LISTS: [(&str, Query); 29] = [
     ("newest first", |_, _| "limit=25".to_owned()),
     ("100 to a page", |_, _| "limit=100".to_owned()),
     ("sort=created_at&order=asc", |_, _| "sort=created_at&order=asc".to_owned()),
@@ -69,11 +69,16 @@ const LISTS: [(&str, Query); 26] = [
     ("unused_since, the used", |tables, number| {
         format!("sort=last_used_at&unused_since={}", day(tables, number as u64 % 90))
     }),
+    ("sort=last_used_at&environment=test", |_, _| "sort=last_used_at&environment=test".to_owned()),
     ("created_after&created_before", |tables, number| {
         let from = number as u64 % 89;
         format!("created_after={}&created_before={}", day(tables, from), day(tables, from + 1))
     }),
     ("metadata.customer, 20 keys", |_, number| format!("metadata.customer=c{}", number * 37 % CUSTOMERS)),
+    ("metadata.region, 2500 keys", |_, number| format!("metadata.region=r{}", number * 37 % REGIONS)),
+    ("metadata.region&sort=last_used_at", |_, number| {
+        format!("sort=last_used_at&metadata.region=r{}", number * 37 % REGIONS)
+    }),
     ("metadata.tier, a third", |_, number| format!("metadata.tier={}", number % 3)),
     ("metadata of both", |_, number| {
         let customer = number * 37 % CUSTOMERS;

@@ -23,6 +23,8 @@ const STATEMENTS: usize = 20;
 const CONSUMERS: usize = 1_000;
 /// How many values `metadata.customer` has.
 pub(super) const CUSTOMERS: usize = 50_000;
+/// How many `metadata.region` has.
+pub(super) const REGIONS: usize = 400;
 /// Over how many days keys were made.
 const DAYS: i64 = 90;
 /// What names end with.
@@ -35,6 +37,9 @@ pub(super) struct Tables {
     pub(super) consumers: Vec<ConsumerId>,
     /// When the oldest key was made.
     pub(super) oldest: Timestamp,
+    /// The id of a role that no key has, and how often it was changed.
+    role: String,
+    changes: u32,
 }
 
 /// What the making came to.
@@ -76,11 +81,17 @@ impl Tables {
         let workspace = workspaces["data"][0]["id"].as_str().ok_or("there is a workspace")?.parse()?;
         let consumers = (0..CONSUMERS).map(|_| ConsumerId::new(&SystemClock, &OsEntropy)).collect();
         let oldest = SystemClock.now() - TimeDelta::days(DAYS);
-        Ok(Self { workspace, plans, consumers, oldest })
+        let role = api.post("/v1/roles", &json!({"name": "bench", "scopes": ["bench.begin"]})).await?;
+        let role = role["id"].as_str().ok_or("a role has an id")?.to_owned();
+        Ok(Self { workspace, plans, consumers, oldest, role, changes: 0 })
     }
 
-    pub(super) fn workspace_id(&self) -> String {
-        self.workspace.to_string()
+    /// Makes every cache forget the keys of the workspace.
+    pub(super) async fn forget(&mut self, api: &mut Api) -> Result<(), Problem> {
+        self.changes += 1;
+        let scope = format!("bench.round-{}", self.changes);
+        api.patch(&format!("/v1/roles/{}", self.role), &json!({ "scopes": [scope] })).await?;
+        Ok(())
     }
 }
 
@@ -191,7 +202,8 @@ fn key(
     let nothing = words.nothing();
     let name = format!("key {number:07} of {}", WORDS[number % WORDS.len()]);
     let environment = if !passes && number.is_multiple_of(5) { "test" } else { "live" };
-    let metadata = format!(r#"{{"customer":"c{}","tier":{}}}"#, number % CUSTOMERS, number % 3);
+    let (customer, region, tier) = (number % CUSTOMERS, number % REGIONS, number % 3);
+    let metadata = format!(r#"{{"customer":"c{customer}","region":"r{region}","tier":{tier}}}"#);
     let enabled = passes || !number.is_multiple_of(7);
     let expires =
         if passes { "NULL".to_owned() } else { words.time(at + TimeDelta::days(whole(number) % 365)) };

@@ -3,7 +3,8 @@
 //! A page is found in one of two ways. **Gathered**: one condition of the filter has an index by which few keys are found; all of
 //! them are read, tested and sorted. **Walked**: keys are read in the order of the list, along the index that has it, and tested,
 //! but no more than a bounded number. A walk that comes to its bound before the page is full gives what it found, and the place where
-//! the next page goes on. Which way it is is decided by counting, up to a bound, how many keys each index would find.
+//! the next page goes on. What a filter says of the very thing that the list is sorted by is where its walks begin and end.
+//! Which way it is is decided by counting, up to a bound, how many keys each index would find.
 //!
 //! So a filter that few keys fit is answered by its index, one that many fit by the walk, and the page is full in both. Only a filter
 //! that no index answers (a part of the name), or that fits many keys none of which is near, may give pages that are not full.
@@ -25,7 +26,7 @@ use tollgate_db::{DbId, DbTime, read_db, sql_types};
 use tollgate_kernel::{Fault, Timestamp, WorkspaceId};
 
 use self::{
-    conditions::{Base, Condition},
+    conditions::{Base, Condition, End},
     statement::Statement,
 };
 use super::{
@@ -39,7 +40,7 @@ pub(crate) use self::conditions::{KeyFilter, KeyStatus};
 /// Keys that are gathered for one page at most.
 const GATHERED: i64 = 3_000;
 /// Keys that are walked past for one page at most.
-const WALKED: i64 = 5_000;
+const WALKED: i64 = 3_000;
 /// The same if only their names are looked at, which are in the index.
 const NAMES_WALKED: i64 = 20_000;
 
@@ -99,6 +100,16 @@ impl Order {
     pub(crate) const OLDEST_FIRST: Self = Self { sort: Sort::CreatedAt, ascending: true };
     #[cfg(test)]
     pub(crate) const NEWEST_FIRST: Self = Self { sort: Sort::CreatedAt, ascending: false };
+
+    /// Where a walk begins.
+    const fn start(self) -> End {
+        if self.ascending { End::Lower } else { End::Upper }
+    }
+
+    /// Where it ends.
+    const fn end(self) -> End {
+        if self.ascending { End::Upper } else { End::Lower }
+    }
 
     const fn words(self) -> [&'static str; 3] {
         if self.ascending { [" > (", " <= (", " ASC, "] } else { [" < (", " >= (", " DESC, "] }
@@ -175,7 +186,7 @@ impl Store {
         let names_only = matches!(list.order.sort, Sort::CreatedAt | Sort::Name)
             && conditions.iter().all(|it| matches!(it, Condition::NamePart(_)));
         let most = if names_only { NAMES_WALKED } else { WALKED };
-        let statement = list.order.sort.finds(|sort| bounded(sort, list, most, after));
+        let statement = list.order.sort.finds(|sort| bounded(sort, list, conditions, most, after));
         Ok(self.positions(statement).await?.pop())
     }
 
@@ -223,7 +234,7 @@ fn counted(workspace: DbId, candidates: &[Condition]) -> Statement<(BigInt, BigI
     let mut all = Statement::new();
     for (place, condition) in (0_i64..).zip(candidates) {
         all.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " }).number(place);
-        all.sql(", COUNT(*) FROM (SELECT 1 AS one FROM ").sql(condition.base().table()).sql(" WHERE ");
+        all.sql(", COUNT(*) FROM (SELECT 1 AS one FROM ").sql(condition.base().alone());
         condition.look_up(workspace, &mut all);
         all.sql(condition.order()).sql(" LIMIT ").number(GATHERED + 1).sql(") AS few");
     }
@@ -270,12 +281,14 @@ fn walked(
     rows: i64,
 ) -> Statement<()> {
     let mut all = Statement::new();
-    let alone = conditions.is_empty();
-    let (column, id) = along(sort, list, alone, after, &mut all);
+    let base = if conditions.is_empty() { sort.base().alone() } else { sort.base().with_keys() };
+    let (column, id) = along(sort, list, base, conditions, after, &mut all);
     let [_, within, direction] = list.order.words();
     if let Some(until) = until {
         all.sql(" AND (").sql(column).sql(", ").sql(id).sql(")").sql(within);
         until.push(&mut all);
+    } else {
+        span(sort, conditions, list.order.end(), &mut all);
     }
     for condition in conditions {
         condition.test(list.workspace.into(), &mut all);
@@ -286,41 +299,54 @@ fn walked(
 }
 
 /// The last place that a walk past so many keys may look at.
-fn bounded(sort: Sort, list: KeyList<'_>, most: i64, after: Option<&Position>) -> Statement<()> {
+fn bounded(
+    sort: Sort,
+    list: KeyList<'_>,
+    conditions: &[Condition],
+    most: i64,
+    after: Option<&Position>,
+) -> Statement<()> {
     let mut all = Statement::new();
-    let (column, id) = along(sort, list, true, after, &mut all);
+    let (column, id) = along(sort, list, sort.base().alone(), conditions, after, &mut all);
+    span(sort, conditions, list.order.end(), &mut all);
     let [_, _, direction] = list.order.words();
     all.sql(" ORDER BY ").sql(column).sql(direction).sql(id).sql(direction.trim_end_matches(", "));
     all.sql(" LIMIT 1 OFFSET ").number(most - 1);
     all
 }
 
-/// Begins a walk along the order's index after a place; says what its columns are called.
+/// Begins a walk along the order's index after a place, or where the first can be that fits; says what its columns are called.
 fn along(
     sort: Sort,
     list: KeyList<'_>,
-    alone: bool,
+    base: &'static str,
+    conditions: &[Condition],
     after: Option<&Position>,
     all: &mut Statement<()>,
 ) -> (&'static str, &'static str) {
-    let base = sort.base();
-    let (column, id, workspace) = match base {
-        Base::Uses => (sort.column(base), "u.key_id", "u.workspace_id = "),
-        _ => (sort.column(base), "k.id", "k.workspace_id = "),
+    let column = sort.column(sort.base());
+    let (id, workspace) = match sort.base() {
+        Base::Uses => ("u.key_id", "u.workspace_id = "),
+        _ => ("k.id", "k.workspace_id = "),
     };
-    let [beyond, _, _] = list.order.words();
-    all.sql("SELECT ").sql(column).sql(", ").sql(id).sql(" FROM ");
-    if alone {
-        all.sql(base.table()).sql(" WHERE ");
-    } else {
-        all.sql(base.with_keys());
-    }
+    all.sql("SELECT ").sql(column).sql(", ").sql(id).sql(" FROM ").sql(base);
     all.sql(workspace).id(list.workspace.into());
     if let Some(after) = after {
+        let [beyond, _, _] = list.order.words();
         all.sql(" AND (").sql(column).sql(", ").sql(id).sql(")").sql(beyond);
         after.push(all);
+    } else {
+        span(sort, conditions, list.order.start(), all);
     }
     (column, id)
+}
+
+/// One end of the part of the order's index in which the keys are that fit. Not beside a place at the same end, which is the
+/// nearer one: of two a planner may look up the other.
+fn span(sort: Sort, conditions: &[Condition], end: End, all: &mut Statement<()>) {
+    for (ends, at) in conditions.iter().filter_map(|it| it.end_of(sort, end)) {
+        all.sql(ends).time(at);
+    }
 }
 
 impl Position {

@@ -3,7 +3,7 @@
 //! Each of them counts the key's `revision` up and is made only if that is still the one that was seen, so that what was
 //! decided on a row holds for the row that is written: also for its secrets, which nothing changes without the key.
 
-use diesel::prelude::*;
+use diesel::{dsl::not, prelude::*};
 use diesel_async::RunQueryDsl;
 use tollgate_changes::Effect;
 use tollgate_db::{DbId, DbTime, read_db};
@@ -15,7 +15,7 @@ use super::{
     once::{Claim, claim},
     rotations::replan,
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
-    schema::{consumers, idempotency, keys, last_used, roles, secrets},
+    schema::{consumers, idempotency, keys, roles, secrets},
 };
 
 /// The most secrets in a list.
@@ -215,32 +215,7 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Keys that could be used and were not since then: neither made, nor begun, nor called, nor enabled.
-    pub(crate) async fn keys_unused(
-        &self,
-        workspace: WorkspaceId,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<KeyRow>, Fault> {
-        let (since, now) = (DbTime(since), DbTime(now));
-        Ok(read_db!(self.db, |c| keys::table
-            .left_join(last_used::table)
-            .filter(keys::workspace_id.eq(DbId::from(workspace)))
-            .filter(keys::revoked_at.is_null())
-            .filter(keys::enabled.eq(true))
-            .filter(keys::expires_at.is_null().or(keys::expires_at.gt(now)))
-            .filter(keys::created_at.lt(since))
-            .filter(keys::enabled_at.is_null().or(keys::enabled_at.lt(since)))
-            .filter(keys::not_before.is_null().or(keys::not_before.lt(since)))
-            .filter(last_used::at.nullable().is_null().or(last_used::at.nullable().lt(since)))
-            .order(keys::id)
-            .limit(PIECE)
-            .select(KeyRow::as_select())
-            .load(c)
-            .await)?)
-    }
-
-    /// Keys that were disabled before then, and not enabled again.
+    /// Keys that were disabled before then, and not enabled again; the longest disabled first.
     pub(crate) async fn keys_disabled_before(
         &self,
         workspace: WorkspaceId,
@@ -249,9 +224,9 @@ impl Store {
         Ok(read_db!(self.db, |c| keys::table
             .filter(keys::workspace_id.eq(DbId::from(workspace)))
             .filter(keys::revoked_at.is_null())
-            .filter(keys::enabled.eq(false))
+            .filter(not(keys::enabled))
             .filter(keys::disabled_at.lt(DbTime(before)))
-            .order(keys::id)
+            .order(keys::disabled_at)
             .limit(PIECE)
             .select(KeyRow::as_select())
             .load(c)

@@ -36,39 +36,50 @@ impl Store {
         Ok(outcome.value())
     }
 
-    /// Keys that expire in this span of time, which endpoints want to know and were not told. The first to expire first.
+    /// Keys of a workspace that expire in this span of time and were not announced. The first to expire first.
     pub(crate) async fn keys_expiring(
         &self,
+        workspace: DbId,
         kind: &'static str,
         after: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<KeyRow>, Fault> {
         let (after, until) = (DbTime(after), DbTime(until));
         Ok(read_db!(self.db, |c| keys::table
+            .filter(keys::workspace_id.eq(workspace))
             .filter(keys::revoked_at.is_null())
-            .filter(keys::expires_at.gt(after))
-            .filter(keys::expires_at.le(until))
-            .filter(exists(
-                webhooks::table
-                    .filter(webhooks::workspace_id.eq(keys::workspace_id))
-                    .filter(webhooks::enabled.eq(true))
-                    .filter(contains(webhooks::events, Event::KeyExpiring.as_str().to_owned()))
-            ))
+            .filter(keys::ends_at.gt(after))
+            .filter(keys::ends_at.le(until))
             .filter(not(exists(
                 notices::table
                     .filter(notices::subject_id.eq(keys::id))
                     .filter(notices::kind.eq(kind))
                     .filter(notices::due_at.nullable().eq(keys::expires_at))
             )))
-            .order(keys::expires_at)
+            .order(keys::ends_at)
             .limit(PIECE)
             .select(KeyRow::as_select())
             .load(c)
             .await)?)
     }
 
-    /// Which of these workspaces have an endpoint that wants to know of quotas.
-    pub(crate) async fn workspaces_listening(&self, event: Event, of: Vec<DbId>) -> Result<Vec<DbId>, Fault> {
+    /// The workspaces that have an endpoint which wants to know of this.
+    pub(crate) async fn workspaces_listening(&self, event: Event) -> Result<Vec<DbId>, Fault> {
+        Ok(read_db!(self.db, |c| webhooks::table
+            .filter(webhooks::enabled.eq(true))
+            .filter(contains(webhooks::events, event.as_str().to_owned()))
+            .select(webhooks::workspace_id)
+            .distinct()
+            .load(c)
+            .await)?)
+    }
+
+    /// Those of these workspaces that have one.
+    pub(crate) async fn workspaces_listening_of(
+        &self,
+        event: Event,
+        of: Vec<DbId>,
+    ) -> Result<Vec<DbId>, Fault> {
         Ok(read_db!(self.db, |c| webhooks::table
             .filter(webhooks::workspace_id.eq_any(&of))
             .filter(webhooks::enabled.eq(true))

@@ -93,6 +93,8 @@ diesel::table! {
         disabled_at -> Nullable<Instant>,
         revision -> BigInt,
         enabled_at -> Nullable<Instant>,
+        // Of the databases' own making.
+        ends_at -> Instant,
     }
 }
 

@@ -59,6 +59,13 @@ pub(super) enum Condition {
     NamePart(String),
 }
 
+/// One of the two ends of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Lower,
+    Upper,
+}
+
 /// Where keys are looked up by one condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
@@ -155,6 +162,18 @@ impl Condition {
         }
     }
 
+    /// If it is about what the list is sorted by: this end of those that fit it, in an order's index.
+    pub(super) const fn end_of(&self, sort: Sort, end: End) -> Option<(&'static str, DbTime)> {
+        match (sort, self, end) {
+            (Sort::CreatedAt, Self::MadeFrom(at), End::Lower) => Some((" AND k.created_at >= ", *at)),
+            (Sort::CreatedAt, Self::MadeBefore(at), End::Upper) => Some((" AND k.created_at < ", *at)),
+            (Sort::ExpiresAt, Self::EndsBefore(at), End::Upper) => Some((" AND k.ends_at < ", *at)),
+            (Sort::ExpiresAt, Self::Expired(at), End::Upper) => Some((" AND k.ends_at <= ", *at)),
+            (Sort::LastUsedAt, Self::UsedBefore(at), End::Upper) => Some((" AND u.at < ", *at)),
+            _ => None,
+        }
+    }
+
     /// As a test of each key that was found by another: no index can be used for it, so that the planner has no choice.
     pub(super) fn test<T>(&self, workspace: DbId, into: &mut Statement<T>) {
         into.sql(" AND CASE WHEN ");
@@ -170,7 +189,8 @@ impl Condition {
                 into.sql("(SELECT x.at FROM key_uses AS x WHERE x.key_id = k.id) < ").time(*at)
             }
             Self::Label { name, value } => {
-                into.sql("EXISTS (SELECT 1 FROM key_labels AS x WHERE x.workspace_id = ").id(workspace);
+                // Not `EXISTS`, for which PostgreSQL may read all that is called so, once, rather than look this one up.
+                into.sql("(SELECT TRUE FROM key_labels AS x WHERE x.workspace_id = ").id(workspace);
                 into.sql(" AND x.name = ").text(name).sql(" AND x.value = ").text(value);
                 into.sql(" AND x.key_id = k.id)")
             }
@@ -186,12 +206,12 @@ impl Condition {
 }
 
 impl Base {
-    /// After `FROM`, alone.
-    pub(super) const fn table(self) -> &'static str {
+    /// After `FROM`, alone; a `WHERE` is begun.
+    pub(super) const fn alone(self) -> &'static str {
         match self {
-            Self::Keys => "keys AS k",
-            Self::Uses => "key_uses AS u",
-            Self::Labels => "key_labels AS l",
+            Self::Keys => "keys AS k WHERE ",
+            Self::Uses => "key_uses AS u WHERE ",
+            Self::Labels => "key_labels AS l WHERE ",
         }
     }
 

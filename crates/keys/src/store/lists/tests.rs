@@ -47,7 +47,7 @@ impl Store {
         most: i64,
     ) -> (Vec<DbId>, Option<Position>) {
         let conditions = list.filter.conditions(list.now);
-        let statement = list.order.sort.finds(|sort| bounded(sort, list, most, after));
+        let statement = list.order.sort.finds(|sort| bounded(sort, list, &conditions, most, after));
         let bound = self.positions(statement).await.expect("read").pop();
         let rows = i64::try_from(limit).expect("few") + 1;
         let statement =
@@ -95,7 +95,11 @@ impl Store {
         for after in [None, Some(&place)] {
             let walk = walked(sort, list, &conditions, after, Some(&place).filter(|_| after.is_none()), 26);
             explained.push(("walk", sort.index(), self.explain(walk).await));
-            explained.push(("bound", sort.index(), self.explain(bounded(sort, list, 26, after)).await));
+            explained.push((
+                "bound",
+                sort.index(),
+                self.explain(bounded(sort, list, &conditions, 26, after)).await,
+            ));
             for by in conditions.iter().filter(|it| it.is_indexed()) {
                 let gather = gathered(sort, list, &conditions, by, after, 26);
                 explained.push(("gather", self.named(by), self.explain(gather).await));

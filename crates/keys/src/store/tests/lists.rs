@@ -222,6 +222,8 @@ on_every_database! {
                     let expected = by_hand(&known, filter, order, now);
                     assert!(!expected.is_empty(), "{filter:?} fits some");
                     assert_eq!(all_pages(&fixture, filter, order, 7).await, expected, "{filter:?} {order:?}");
+                    let list = list_of(&fixture, filter, order);
+                    assert_eq!(fixture.store.walk_all(list, 7).await, expected, "walked: {filter:?} {order:?}");
                 }
             }
         }
@@ -259,6 +261,22 @@ on_every_database! {
             after = next;
         }
         assert_eq!(pages, 3, "60 keys are 25, 25 and 10");
+    }
+
+    async fn a_walk_begins_where_the_first_key_can_be_that_fits(database: TestDatabase) {
+        let fixture = Fixture::new(&database).await;
+        let known = plant(&fixture, 60).await;
+        let (middle, none) = (known[30].0.created_at.0, KeyFilter::default);
+        for (filter, order, skipped) in [
+            (KeyFilter { created_before: Some(middle), ..none() }, Order::NEWEST_FIRST, 30),
+            (KeyFilter { created_after: Some(middle), ..none() }, Order::OLDEST_FIRST, 30),
+        ] {
+            let ours = by_hand(&known, &filter, order, fixture.clock.now());
+            assert_eq!(ours.len(), skipped);
+            let (ids, next) = fixture.store.walk(list_of(&fixture, &filter, order), None, 10, 12).await;
+            assert_eq!(ids, ours[..10], "{order:?}: not one of the others was walked past");
+            assert!(next.is_some());
+        }
     }
 
     async fn a_list_is_stable_while_it_is_written(database: TestDatabase) {
