@@ -21,6 +21,7 @@ mod authorization_table;
 mod authorization_walk;
 mod consumers;
 mod context;
+mod counters_shared;
 mod counting;
 mod credits;
 mod credits_killed;
