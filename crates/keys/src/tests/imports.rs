@@ -1,9 +1,11 @@
 //! Keys that were made elsewhere come in by their hashes, are found by what people hold, and go out again.
 
+use std::collections::BTreeSet;
+
 use tollgate_verify::{ImportedKey, VerdictCode};
 use wire::import_result::Outcome;
 
-use super::*;
+use super::{receiver::Receiver, *};
 
 const KEY: &str = "0123456789abcdef";
 /// Of [`KEY`], by tools that are not ours.
@@ -179,6 +181,33 @@ on_every_database! {
         assert!(said.iter().all(|it| it.key_id.is_empty()));
         assert_eq!(desk.dump().await, before);
         assert_eq!(desk.outcomes(&owner, rows).await, outcomes);
+    }
+
+    async fn each_key_that_comes_in_is_announced_and_what_is_there_is_not(database: TestDatabase) {
+        let (desk, mut receiver) = (Desk::telling(&database).await, Receiver::new().await);
+        let owner = desk.user();
+        desk.hooked(&owner, &receiver, &["key.created", "key.revoked"]).await;
+        let message = wire::ImportKeysRequest {
+            caller: Some(owner.clone()), rows: vec![numbered(0)], dry_run: true, ..Default::default()
+        };
+        call!(desk, import_keys, message).expect("an answer");
+        assert_eq!(desk.tell().await, 0, "a dry run makes nothing");
+        // More than are written together.
+        let results = desk.import(&owner, (0..250).map(numbered).collect()).await;
+        let mut made: BTreeSet<_> = results.into_iter().map(|it| it.key_id).collect();
+        assert_eq!(made.len(), 250);
+        while desk.tell().await > 0 {}
+        for arrived in receiver.all() {
+            let said = arrived.json();
+            assert_eq!(said["type"], "key.created", "{said}");
+            assert_eq!(said["data"]["workspace_id"], desk.workspace_of(&owner).await);
+            assert!(made.remove(said["data"]["key"]["id"].as_str().expect("an id")), "told once: {said}");
+            assert!(!arrived.body.contains("0000000000"), "no hash: {said}");
+        }
+        assert!(made.is_empty(), "not told: {made:?}");
+        let results = desk.import(&owner, vec![numbered(1), numbered(250), row("nonsense")]).await;
+        assert_eq!(desk.tell().await, 1);
+        assert_eq!(receiver.next().await.json()["data"]["key"]["id"], results[1].key_id);
     }
 
     async fn a_row_that_breaks_a_rule_is_left_out_and_said(database: TestDatabase) {
