@@ -11,6 +11,8 @@ mod environment;
 mod expiry;
 pub(crate) mod gate;
 pub(crate) mod health;
+mod imported_key;
+pub(crate) mod imports;
 pub(crate) mod invitations;
 pub(crate) mod jwks;
 pub(crate) mod key_changes;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tollgate_proto::ratelimit::Limit;
 use tollgate_verify::{ImportedKey, VerdictCode};
 use wire::import_result::Outcome;
 
@@ -210,10 +211,33 @@ on_every_database! {
         assert_eq!(receiver.next().await.json()["data"]["key"]["id"], results[1].key_id);
     }
 
+    async fn limits_are_said_once_in_either_way(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let owner = desk.user();
+        let limit = |name: &str| Limit { name: name.into(), limit: 7, window_seconds: 60, ..Default::default() };
+        let rows = vec![
+            wire::ImportRow { limits: vec![limit("minute")], ..numbered(1) },
+            wire::ImportRow { limits: vec![limit("a b")], ..numbered(2) },
+            wire::ImportRow { limits: vec![limit("minute")], limits_json: "[]".into(), ..numbered(3) },
+            wire::ImportRow { limits: (0..9).map(|it| limit(&format!("n{it}"))).collect(), ..numbered(4) },
+        ];
+        let results = desk.import(&owner, rows).await;
+        let pointers: Vec<_> = results.iter().map(wrong).collect();
+        assert_eq!(pointers, [vec![], vec!["/limits/0/name"], vec!["/limits"], vec!["/limits"]]);
+        let exported = desk.export(&owner, 0).await.expect("exported");
+        assert!(exported[0].limits.is_empty(), "which would be twice");
+        assert!(exported[0].limits_json.contains(r#""limit":7"#), "{}", exported[0].limits_json);
+    }
+
     async fn a_row_that_breaks_a_rule_is_left_out_and_said(database: TestDatabase) {
         let desk = Desk::new(&database).await;
         let owner = desk.user();
         let future = Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(1)));
+        let never = wire::ImportedSecret {
+            hash: SHA512.into(),
+            retires_at: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            ..Default::default()
+        };
         let without_prefix = |hash: &str| {
             let secret = wire::ImportedSecret { hash: hash.into(), ..Default::default() };
             wire::ImportRow { secret: Some(secret), ..row("") }
@@ -227,6 +251,7 @@ on_every_database! {
             (wire::ImportRow { metadata_json: "[]".into(), limits_json: "{}".into(), ..numbered(4) }, vec!["/limits", "/metadata"]),
             (wire::ImportRow { roles: vec!["none".into()], allowed_ips: vec!["x".into()], ..numbered(5) }, vec!["/allowed_ips/0", "/roles/0"]),
             (without_prefix(BCRYPT), vec!["/prefix"]),
+            (wire::ImportRow { retiring: vec![never], ..numbered(6) }, vec!["/retiring/0/retires_at"]),
         ];
         let mut rows: Vec<_> = table.iter().map(|(row, _)| row.clone()).collect();
         rows.push(without_prefix(SHA256));

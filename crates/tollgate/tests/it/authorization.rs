@@ -22,8 +22,9 @@ const PUBLIC: [&str; 11] = [
 ];
 
 /// Where something is made, or ended, in a workspace that the body may name.
-const IN_A_WORKSPACE: [&str; 7] = [
+const IN_A_WORKSPACE: [&str; 8] = [
     "/v1/keys",
+    "/v1/keys/import",
     "/v1/keys/revoke",
     "/v1/service-keys",
     "/v1/consumers",
@@ -43,6 +44,7 @@ fn body(path: &str) -> Value {
         }
         "/v1/webhooks" => json!({ "url": "https://example.com/", "events": ["key.created"] }),
         "/v1/keys/revoke" => json!({ "all": true, "dry_run": false }),
+        "/v1/keys/import" => json!({ "rows": [{ "hash": "0".repeat(64), "name": "a" }] }),
         "/v1/keys/verify" => json!({ "key": "tg_live_x" }),
         "/v1/workspaces/{id}/members/{user_id}" => json!({ "role": "member" }),
         "/v1/workspaces/{id}/invitations" => json!({ "email": "a@example.com", "role": "member" }),

@@ -1,5 +1,6 @@
-//! `tollgate keys import` and `export`: tables as people have them, by the program itself.
+//! `tollgate keys import` and `export`: tables as people have them, by the program itself. And the same over HTTP.
 
+mod http;
 mod interrupted;
 mod tables;
 

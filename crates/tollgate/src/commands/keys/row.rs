@@ -280,6 +280,7 @@ mod tests {
             last_used_at: None,
             enabled: Some(false),
             revoked: false,
+            limits: Vec::new(),
         };
         let cells = written(row.clone());
         assert!(cells.keys().all(|name| COLUMNS.contains(&name.as_str())));
