@@ -69,7 +69,7 @@ fn email_of(caller: Option<&kernel::Caller>) -> Option<String> {
 }
 
 fn no_address() -> Fault {
-    Fault::new(Code::Forbidden, "The caller's e-mail address is not known here; accept it over HTTP.")
+    Fault::new(Code::Forbidden, "The caller's e-mail address is not known here.")
 }
 
 impl KeysService {

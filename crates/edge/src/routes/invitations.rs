@@ -7,13 +7,8 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
-use tollgate_proto::{
-    identity::GetUserRequest,
-    kernel::caller::Principal,
-    keys::{
-        self, AcceptInvitationRequest, CreateInvitationRequest, ListInvitationsRequest,
-        RevokeInvitationRequest,
-    },
+use tollgate_proto::keys::{
+    self, AcceptInvitationRequest, CreateInvitationRequest, ListInvitationsRequest, RevokeInvitationRequest,
 };
 use tonic::Request;
 use utoipa::ToSchema;
@@ -232,13 +227,7 @@ pub(crate) async fn accept_invitation(
     caller: Caller,
     Json(body): Json<Acceptance>,
 ) -> Result<Json<Member>, Problem> {
-    let mut caller = caller.to_proto();
-    // Only identity knows the caller's address, and only keys what it is compared with.
-    let user = GetUserRequest { caller: Some(caller.clone()) };
-    let user = app.identity.get_user(Request::new(user)).await?.into_inner().user;
-    if let Some(Principal::User(known)) = &mut caller.principal {
-        known.email = required(user, "user")?.email;
-    }
+    let caller = caller.with_address(&app).await?;
     let request = AcceptInvitationRequest { caller: Some(caller), token: body.token };
     let answer = app.keys.accept_invitation(Request::new(request)).await?.into_inner();
     Ok(Json(required(answer.member, "member")?.try_into()?))
