@@ -165,7 +165,7 @@ pub(crate) struct ConsumersQuery {
 #[utoipa::path(
     post, path = "/v1/consumers", operation_id = "createConsumer", tag = "consumers",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The consumer was made.", body = Consumer, headers(
             ("Location" = String, description = "The consumer's address."),

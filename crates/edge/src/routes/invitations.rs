@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Json, PathId, PathName, Query},
+    extract::{Caller, IdempotencyKey, Json, PathId, PathName, Query},
     problem::Problem,
     wire::{all, instant, optional_instant, required},
 };
@@ -94,9 +94,11 @@ pub(crate) struct CreatedInvitation {
     /// Its record.
     #[serde(flatten)]
     record: Invitation,
-    /// What the one who is invited needs: shown here and never again. No mail is sent: pass it on.
-    #[schema(example = "tg_inv_…")]
-    token: String,
+    /// What the one who is invited needs: shown here and never again. No mail is sent: pass it on. Left out of the answer to a
+    /// retry with the same `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "tg_inv_…")]
+    token: Option<String>,
 }
 
 list_of! {
@@ -118,18 +120,22 @@ fn days(days: Option<u32>) -> Result<u32, Fault> {
 #[utoipa::path(
     post, path = "/v1/workspaces/{id}/invitations", operation_id = "createInvitation", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        IdempotencyKey,
+    ),
     responses(
         (status = 201, description = "The invitation was made; its token is shown this once.", body = CreatedInvitation,
             headers(("Location" = String, description = "Where it can be revoked."))),
         (status = 403, description = "The caller may not invite here, or not to this role."),
-        (status = 409, description = "Too many invitations are pending."),
+        (status = 409, description = "Too many invitations are pending, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_invitation(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<WorkspaceId>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewInvitation>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedInvitation>), Problem> {
     let request = CreateInvitationRequest {
@@ -138,11 +144,13 @@ pub(crate) async fn create_invitation(
         email: body.email,
         role: body.role,
         expires_in_days: days(body.expires_in_days)?,
+        idempotency_key,
     };
     let answer = app.keys.create_invitation(Request::new(request)).await?.into_inner();
     let record: Invitation = required(answer.invitation, "invitation")?.try_into()?;
     let location = location(&format!("/v1/workspaces/{id}/invitations/{}", record.id))?;
-    let created = CreatedInvitation { record, token: answer.token };
+    let token = Some(answer.token).filter(|token| !token.is_empty());
+    let created = CreatedInvitation { record, token };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(created)))
 }
 

@@ -113,7 +113,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SecretPath {
     params(
         ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
         WaitQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false),
+        IdempotencyKey,
     ),
     responses(
         (status = 200, description = "The key has a new secret, which is shown this once.", body = RotatedKey),

@@ -165,7 +165,7 @@ pub(crate) struct CreatedKey {
 #[utoipa::path(
     post, path = "/v1/keys", operation_id = "createKey", tag = "keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The key was made, and is shown this once.", body = CreatedKey, headers(
             ("Location" = String, description = "The key's address."),

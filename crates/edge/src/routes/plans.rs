@@ -144,7 +144,7 @@ pub(crate) async fn list_plans(
 #[utoipa::path(
     post, path = "/v1/plans", operation_id = "createPlan", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The plan was made.", body = Plan, headers(
             ("Location" = String, description = "The plan's address."),

@@ -104,7 +104,7 @@ pub(crate) struct RolesQuery {
 #[utoipa::path(
     post, path = "/v1/roles", operation_id = "createRole", tag = "roles",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The role was made.", body = Role, headers(
             ("Location" = String, description = "The role's address."),

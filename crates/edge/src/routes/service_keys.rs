@@ -120,7 +120,7 @@ pub(crate) struct ServiceKeysQuery {
 #[utoipa::path(
     post, path = "/v1/service-keys", operation_id = "createServiceKey", tag = "service-keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The service key was made, and is shown this once.", body = CreatedServiceKey, headers(
             ("Location" = String, description = "Where it can be revoked."),

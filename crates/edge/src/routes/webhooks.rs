@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, optional_instant, required},
 };
@@ -123,9 +123,11 @@ pub(crate) struct WebhookWithSecret {
     /// Its record.
     #[serde(flatten)]
     record: Webhook,
-    /// What signs (Standard Webhooks): shown here and never again.
-    #[schema(example = "whsec_…")]
-    secret: String,
+    /// What signs (Standard Webhooks): shown here and never again. Left out of the answer to a retry with the same
+    /// `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "whsec_…")]
+    secret: Option<String>,
 }
 
 list_of! {
@@ -155,18 +157,20 @@ pub(crate) struct WebhooksQuery {
 #[utoipa::path(
     post, path = "/v1/webhooks", operation_id = "createWebhook", tag = "webhooks",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The webhook was made. Its secret is shown this once.", body = WebhookWithSecret, headers(
             ("Location" = String, description = "The webhook's address."),
         )),
         (status = 403, description = "The caller may not make webhooks here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-        (status = 409, description = "The workspace has as many as it may have."),
+        (status = 409, description = "The workspace has as many as it may have, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_webhook(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWebhook>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<WebhookWithSecret>), Problem> {
     let request = CreateWebhookRequest {
@@ -176,11 +180,12 @@ pub(crate) async fn create_webhook(
         events: body.events,
         description: body.description.unwrap_or_default(),
         enabled: body.enabled,
+        idempotency_key,
     };
     let answer = app.keys.create_webhook(Request::new(request)).await?.into_inner();
     let record: Webhook = required(answer.webhook, "webhook")?.try_into()?;
     let location = location(&format!("/v1/webhooks/{}", record.id))?;
-    let made = WebhookWithSecret { record, secret: answer.secret };
+    let made = WebhookWithSecret { record, secret: shown(answer.secret) };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(made)))
 }
 
@@ -309,7 +314,11 @@ pub(crate) async fn rotate_webhook_secret(
     };
     let answer = app.keys.rotate_webhook_secret(Request::new(request)).await?.into_inner();
     let record = required(answer.webhook, "webhook")?.try_into()?;
-    Ok(Json(WebhookWithSecret { record, secret: answer.secret }))
+    Ok(Json(WebhookWithSecret { record, secret: shown(answer.secret) }))
+}
+
+fn shown(secret: String) -> Option<String> {
+    Some(secret).filter(|secret| !secret.is_empty())
 }
 
 impl TryFrom<keys::Webhook> for Webhook {

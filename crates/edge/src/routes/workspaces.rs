@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, required},
 };
@@ -96,20 +96,22 @@ list_of! {
 #[utoipa::path(
     post, path = "/v1/workspaces", operation_id = "createWorkspace", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The workspace was made.", body = Workspace, headers(
             ("Location" = String, description = "The workspace's address."),
         )),
         (status = 403, description = "The caller is a service key, which is a member of nothing."),
-        (status = 409, description = "The caller has made as many as one may."),
+        (status = 409, description = "The caller has made as many as one may, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_workspace(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWorkspace>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Workspace>), Problem> {
-    let request = CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name };
+    let request = CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name, idempotency_key };
     let answer = app.keys.create_workspace(Request::new(request)).await?.into_inner();
     let record: Workspace = required(answer.workspace, "workspace")?.try_into()?;
     let location = location(&format!("/v1/workspaces/{}", record.id))?;

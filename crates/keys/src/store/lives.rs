@@ -12,10 +12,10 @@ use tollgate_kernel::{ConsumerId, Fault, KeyId, SecretId, Timestamp, WorkspaceId
 use super::{
     Change, Deed, Outcome, Store,
     change::{came_between, change},
-    once::{Claim, claim},
+    once::{Claim, claim, unclaim},
     rotations::replan,
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
-    schema::{consumers, idempotency, keys, last_used, roles, secrets},
+    schema::{consumers, keys, last_used, roles, secrets},
 };
 
 /// The most secrets in a list.
@@ -100,7 +100,7 @@ impl Store {
                 if full || diesel::update(seen).set(set).execute(c).await? == 0 {
                     // What was not done may be tried again.
                     if let Some(once) = &once {
-                        diesel::delete(idempotency::table.find(&once.id)).execute(c).await?;
+                        unclaim!(c, once)?;
                     }
                     Outcome::Unchanged(if full { Rotated::Full } else { Rotated::Stale })
                 } else {

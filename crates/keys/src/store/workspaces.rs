@@ -8,9 +8,10 @@ use tollgate_kernel::{Fault, PlanId, UserId, WorkspaceId};
 use tollgate_verify::{MemberRole, UnknownWord};
 
 use super::{
-    Change, Outcome, Store,
+    Change, Created, Outcome, Store,
     change::change,
-    rows::{MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
+    once::once_if,
+    rows::{IdempotencyRow, MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
     schema::{members, plans, workspaces},
 };
 use crate::page::Page;
@@ -87,7 +88,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Makes another workspace of a user, unless the user has made `most` already. Those who make many at once wait for each
+    /// Makes another workspace of a user; `None` if the user has made `most` already. Those who make many at once wait for each
     /// other at the user's personal workspace, which is there.
     pub(crate) async fn workspace_create(
         &self,
@@ -96,24 +97,25 @@ impl Store {
         owner: MemberRow,
         starting_plans: Vec<PlanRow>,
         most: i64,
-    ) -> Result<Outcome<()>, Fault> {
-        let (outcome, _) = change!(self, change, |c| {
+        once: Option<IdempotencyRow>,
+    ) -> Result<Option<Created>, Fault> {
+        let (outcome, _) = change!(self, change, |c| once_if!(c, &once, workspace.created_at, {
             let personal = workspaces::table.filter(workspaces::personal_owner.eq(owner.user_id));
             diesel::update(personal).set(workspaces::name.eq(workspaces::name)).execute(c).await?;
             let made = workspaces::table.filter(workspaces::created_by.eq(owner.user_id));
             let made: i64 = made.count().get_result(c).await?;
             if made >= most {
-                Outcome::Unchanged(())
+                Err(())
             } else {
                 diesel::insert_into(workspaces::table).values(&workspace).execute(c).await?;
                 diesel::insert_into(members::table).values(&owner).execute(c).await?;
                 for plan in &starting_plans {
                     diesel::insert_into(plans::table).values(plan).execute(c).await?;
                 }
-                Outcome::Changed(())
+                Ok(())
             }
-        })?;
-        Ok(outcome)
+        }))?;
+        Ok(outcome.value().ok())
     }
 
     /// Newest first.
