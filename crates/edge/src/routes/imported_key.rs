@@ -11,7 +11,7 @@ use tollgate_proto::{
 use utoipa::ToSchema;
 
 use super::{environment::Environment, limit::Limit};
-use crate::wire::{all, object, optional_instant, optional_wire, required};
+use crate::wire::{all, filled, object, optional_instant, optional_wire, required};
 
 /// A key without what people call with: as it is brought in, and as it is taken out.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -230,10 +230,6 @@ fn limits(json: &str) -> Result<Vec<Limit>, Fault> {
     stored.into_iter().map(|limit| Limit::try_from(ratelimit::Limit::from(limit))).collect()
 }
 
-fn filled(text: String) -> Option<String> {
-    Some(text).filter(|it| !it.is_empty())
-}
-
 fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
     Some(items).filter(|it| !it.is_empty())
 }
@@ -278,7 +274,8 @@ mod tests {
         let written = serde_json::to_value(&taken_out).expect("JSON");
         assert_eq!(written["limits"][2]["calendar"], json!({ "period": "day", "time_zone": "UTC" }));
         let brought_in = ImportRow::from(taken_out).limits;
-        let seen: Vec<_> = brought_in.iter().map(|it| (it.name.as_str(), it.window_seconds, it.burst)).collect();
+        let seen: Vec<_> =
+            brought_in.iter().map(|it| (it.name.as_str(), it.window_seconds, it.burst)).collect();
         assert_eq!(seen, [("a", 60, 0), ("b", 60, 9), ("c", 0, 0)]);
     }
 

@@ -12,7 +12,7 @@ use crate::{
     app::App,
     extract::{Caller, Json, LargeJson, Query},
     problem::{FieldError, Problem},
-    wire::{all, required},
+    wire::{all, filled, required},
 };
 
 /// The most keys of a page of an export: with the longest that there can be, they fit into one message of the role.
@@ -196,7 +196,7 @@ impl ImportResult {
         Ok(Self {
             row,
             outcome: required(outcome, "outcome")?,
-            key_id: Some(result.key_id).filter(|id| !id.is_empty()),
+            key_id: filled(result.key_id),
             errors: result.problems.into_iter().map(error).collect(),
         })
     }

@@ -1,9 +1,6 @@
 //! Invitations into a workspace: made, listed, ended, accepted.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
@@ -14,7 +11,7 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
-    keys::location,
+    created::Created,
     list::{PageQuery, list_of},
     members::Member,
 };
@@ -22,7 +19,7 @@ use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, PathName, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// Somebody who is to be asked to become a member.
@@ -137,7 +134,7 @@ pub(crate) async fn create_invitation(
     PathId(id): PathId<WorkspaceId>,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewInvitation>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedInvitation>), Problem> {
+) -> Result<Created<CreatedInvitation>, Problem> {
     let request = CreateInvitationRequest {
         caller: Some(caller.to_proto()),
         workspace_id: id.to_string(),
@@ -148,10 +145,9 @@ pub(crate) async fn create_invitation(
     };
     let answer = app.keys.create_invitation(Request::new(request)).await?.into_inner();
     let record: Invitation = required(answer.invitation, "invitation")?.try_into()?;
-    let location = location(&format!("/v1/workspaces/{id}/invitations/{}", record.id))?;
-    let token = Some(answer.token).filter(|token| !token.is_empty());
-    let created = CreatedInvitation { record, token };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(created)))
+    let path = format!("/v1/workspaces/{id}/invitations/{}", record.id);
+    let created = CreatedInvitation { record, token: filled(answer.token) };
+    Ok(Created::at(path, created))
 }
 
 /// List invitations

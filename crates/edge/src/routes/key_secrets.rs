@@ -14,7 +14,7 @@ use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// How a key is to be rotated.
@@ -139,7 +139,7 @@ pub(crate) async fn rotate_key(
     let answer = app.keys.rotate_key(Request::new(request)).await?.into_inner();
     Ok(Json(RotatedKey {
         id: answer.key_id,
-        key: Some(answer.secret).filter(|secret| !secret.is_empty()),
+        key: filled(answer.secret),
         start: answer.start,
         secret_id: answer.secret_id,
         previous: answer.previous.map(RetiringSecret::try_from).transpose()?,

@@ -1,9 +1,6 @@
 //! API keys: made, shown, revoked.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +10,7 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
     environment::Environment,
     expiry::days,
@@ -22,7 +20,7 @@ use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, object, optional_instant, optional_wire, required},
+    wire::{all, filled, instant, object, optional_instant, optional_wire, required},
 };
 
 /// A key to be made.
@@ -180,7 +178,7 @@ pub(crate) async fn create_key(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewKey>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedKey>), Problem> {
+) -> Result<Created<CreatedKey>, Problem> {
     let request = CreateKeyRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -202,9 +200,8 @@ pub(crate) async fn create_key(
     };
     let answer = app.keys.create_key(Request::new(request)).await?.into_inner();
     let record: Key = required(answer.key, "key")?.try_into()?;
-    let location = location(&format!("/v1/keys/{}", record.id))?;
-    let key = Some(answer.secret).filter(|secret| !secret.is_empty());
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(CreatedKey { record, key })))
+    let path = format!("/v1/keys/{}", record.id);
+    Ok(Created::at(path, CreatedKey { record, key: filled(answer.secret) }))
 }
 
 /// Show a key
@@ -257,11 +254,6 @@ pub(crate) async fn revoke_key(
     Ok(Json(required(answer.effect, "effect")?.try_into()?))
 }
 
-/// The address of what was made.
-pub(crate) fn location(path: &str) -> Result<HeaderValue, Fault> {
-    HeaderValue::from_str(path).map_err(Fault::internal)
-}
-
 impl TryFrom<keys::Key> for Key {
     type Error = Fault;
 
@@ -282,7 +274,7 @@ impl TryFrom<keys::Key> for Key {
             name: key.name,
             description: key.description,
             roles: key.roles,
-            consumer_id: Some(key.consumer_id).filter(|id| !id.is_empty()),
+            consumer_id: filled(key.consumer_id),
             plan_id: key.plan_id,
             start: key.start,
             scopes: key.scopes,

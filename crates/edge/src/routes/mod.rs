@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod calls;
 pub(crate) mod consumers;
+mod created;
 pub(crate) mod credits;
 pub(crate) mod docs;
 mod effect;

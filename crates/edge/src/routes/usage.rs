@@ -15,7 +15,7 @@ use crate::{
     app::App,
     extract::{Caller, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, optional_wire},
+    wire::{all, filled, instant, optional_instant, optional_wire},
 };
 
 /// Which time, in which steps.
@@ -312,6 +312,6 @@ impl TryFrom<keys::UsagePoint> for UsagePoint {
 
 impl From<keys::UsageGroup> for UsageGroup {
     fn from(group: keys::UsageGroup) -> Self {
-        Self { name: Some(group.name).filter(|name| !name.is_empty()), count: group.count }
+        Self { name: filled(group.name), count: group.count }
     }
 }

@@ -1,9 +1,6 @@
 //! Webhooks: endpoints that are told of events. What they were told is in `webhook_deliveries`.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WebhookId};
@@ -12,17 +9,17 @@ use tollgate_proto::keys::{
     RotateWebhookSecretRequest, UpdateWebhookRequest, WebhookEvents,
 };
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
-    keys::location,
-    list::{list_of, page},
+    created::Created,
+    list::{WorkspaceQuery, list_of, page},
 };
 use crate::{
     app::App,
     extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// A webhook to be made.
@@ -135,22 +132,6 @@ list_of! {
     Webhooks(Webhook)
 }
 
-/// Which part of which workspace's webhooks.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct WebhooksQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
-}
-
 /// Make a webhook
 ///
 /// For owners and admins. A workspace has 20 at most.
@@ -172,7 +153,7 @@ pub(crate) async fn create_webhook(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWebhook>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<WebhookWithSecret>), Problem> {
+) -> Result<Created<WebhookWithSecret>, Problem> {
     let request = CreateWebhookRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -184,14 +165,14 @@ pub(crate) async fn create_webhook(
     };
     let answer = app.keys.create_webhook(Request::new(request)).await?.into_inner();
     let record: Webhook = required(answer.webhook, "webhook")?.try_into()?;
-    let location = location(&format!("/v1/webhooks/{}", record.id))?;
-    let made = WebhookWithSecret { record, secret: shown(answer.secret) };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(made)))
+    let path = format!("/v1/webhooks/{}", record.id);
+    let made = WebhookWithSecret { record, secret: filled(answer.secret) };
+    Ok(Created::at(path, made))
 }
 
 /// List webhooks
 #[utoipa::path(
-    get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", params(WebhooksQuery),
+    get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", params(WorkspaceQuery),
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     responses(
         (status = 200, description = "The workspace's webhooks.", body = Webhooks),
@@ -202,7 +183,7 @@ pub(crate) async fn create_webhook(
 pub(crate) async fn list_webhooks(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<WebhooksQuery>,
+    Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<Webhooks>, Problem> {
     let page = page(query.limit, query.cursor.as_deref())?;
     let request = ListWebhooksRequest {
@@ -314,11 +295,7 @@ pub(crate) async fn rotate_webhook_secret(
     };
     let answer = app.keys.rotate_webhook_secret(Request::new(request)).await?.into_inner();
     let record = required(answer.webhook, "webhook")?.try_into()?;
-    Ok(Json(WebhookWithSecret { record, secret: shown(answer.secret) }))
-}
-
-fn shown(secret: String) -> Option<String> {
-    Some(secret).filter(|secret| !secret.is_empty())
+    Ok(Json(WebhookWithSecret { record, secret: filled(answer.secret) }))
 }
 
 impl TryFrom<keys::Webhook> for Webhook {

@@ -1,9 +1,6 @@
 //! Workspaces: those that the caller is a member of; made, shown and changed.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
@@ -15,8 +12,8 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
-    keys::location,
     limit::Limit,
     list::{PageQuery, list_of},
 };
@@ -110,12 +107,13 @@ pub(crate) async fn create_workspace(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWorkspace>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Workspace>), Problem> {
-    let request = CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name, idempotency_key };
+) -> Result<Created<Workspace>, Problem> {
+    let request =
+        CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name, idempotency_key };
     let answer = app.keys.create_workspace(Request::new(request)).await?.into_inner();
     let record: Workspace = required(answer.workspace, "workspace")?.try_into()?;
-    let location = location(&format!("/v1/workspaces/{}", record.id))?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
+    let path = format!("/v1/workspaces/{}", record.id);
+    Ok(Created::at(path, record))
 }
 
 /// List workspaces
