@@ -57,6 +57,9 @@ impl KeysService {
                 }
             }
         }
+        if let Some(days) = policy.max_secret_age_days() {
+            tended += self.announce_ages(workspace, days).await?;
+        }
         Ok(tended)
     }
 

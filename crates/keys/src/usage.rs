@@ -127,7 +127,7 @@ impl KeysService {
         let mut problems = Problems::default();
         let span = Span::parse(message.span, self.clock.now(), &mut problems);
         problems.check()?;
-        let ((key, _, last_used), standing) = self.key_for(&caller, &message.key_id).await?;
+        let ((key, _, last_used, _), standing) = self.key_for(&caller, &message.key_id).await?;
         standing.require(Action::ReadUsage, "key")?;
         let partition = WorkspaceId::from(key.workspace_id).to_string();
         let subject = Some(KeyId::from(key.id).to_string());

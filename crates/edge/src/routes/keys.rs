@@ -116,6 +116,10 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     disabled_at: Option<DateTime<Utc>>,
+    /// When it is to be rotated, or was: by its plan, or by the workspace's policy if that is sooner. Left out: neither asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotation_due_at: Option<DateTime<Utc>>,
     /// Until then it does not pass. Left out: it always did.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -277,6 +281,7 @@ impl TryFrom<keys::Key> for Key {
             created_at: instant(key.created_at, "created_at")?,
             not_before: optional_instant(key.not_before)?,
             disabled_at: optional_instant(key.disabled_at)?,
+            rotation_due_at: optional_instant(key.rotation_due_at)?,
             id: key.id,
             workspace_id: key.workspace_id,
             name: key.name,

@@ -139,6 +139,7 @@ impl Ground<'_> {
             revision: 0,
             // Here it is new: what the policy does to keys that nobody uses begins to count now.
             enabled_at: Some(now),
+            secret_made_at: now,
         })
     }
 

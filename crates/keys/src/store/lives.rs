@@ -96,7 +96,11 @@ impl Store {
             } else {
                 let seen = keys::table.find(key.id);
                 let seen = seen.filter(keys::revision.eq(key.revision)).filter(keys::revoked_at.is_null());
-                let set = (keys::start.eq(&secret.start), keys::revision.eq(key.revision + 1));
+                let set = (
+                    keys::start.eq(&secret.start),
+                    keys::revision.eq(key.revision + 1),
+                    keys::secret_made_at.eq(secret.created_at),
+                );
                 if full || diesel::update(seen).set(set).execute(c).await? == 0 {
                     // What was not done may be tried again.
                     if let Some(once) = &once {

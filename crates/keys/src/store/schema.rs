@@ -93,6 +93,7 @@ diesel::table! {
         disabled_at -> Nullable<Instant>,
         revision -> BigInt,
         enabled_at -> Nullable<Instant>,
+        secret_made_at -> Instant,
     }
 }
 
@@ -367,6 +368,7 @@ diesel::table! {
 
     key_rotations (key_id) {
         key_id -> Id,
+        workspace_id -> Id,
         every_days -> BigInt,
         deadline_days -> Nullable<BigInt>,
         due_at -> Instant,
@@ -393,7 +395,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     keys,
     secrets,
     last_used,
-    imported_secrets
+    imported_secrets,
+    key_rotations,
+    webhooks,
+    notices
 );
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
-diesel::allow_tables_to_appear_in_same_query!(keys, key_rotations, webhooks, notices);

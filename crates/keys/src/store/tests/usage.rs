@@ -370,7 +370,7 @@ on_every_database! {
             let last = LastUse { at: seconds(at), network: network.clone(), user_agent: None };
             let (last, none) = (BTreeMap::from([(key, last)]), BTreeMap::new());
             fixture.store.usage_add(&batch.to_string(), &none, &last, now).await.expect("stored");
-            let (_, _, stored) = fixture.store.key_by_id(key).await.expect("read").expect("there");
+            let (_, _, stored, _) = fixture.store.key_by_id(key).await.expect("read").expect("there");
             let stored = stored.expect("a last use");
             assert_eq!(stored.at.0, seconds(shown), "{batch}");
             // All of it is of one call.
@@ -388,7 +388,7 @@ on_every_database! {
             let last = LastUse { at, network: network.clone(), user_agent: user_agent.clone() };
             let (last, none) = (BTreeMap::from([(key, last)]), BTreeMap::new());
             fixture.store.usage_add(&minute.to_string(), &none, &last, now).await.expect("stored");
-            let (_, _, stored) = fixture.store.key_by_id(key).await.expect("read").expect("there");
+            let (_, _, stored, _) = fixture.store.key_by_id(key).await.expect("read").expect("there");
             assert_eq!(stored, Some(LastUsed { at: at.into(), network, user_agent }));
         }
     }
