@@ -192,6 +192,7 @@ diesel::table! {
         consumer -> Text,
         code -> Text,
         count -> BigInt,
+        environment -> Text,
     }
 }
 
