@@ -386,6 +386,7 @@ diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
 diesel::joinable!(imported_secrets -> secrets (secret_id));
 diesel::joinable!(key_rotations -> keys (key_id));
+diesel::joinable!(credit_accounts -> workspaces (workspace_id));
 diesel::joinable!(webhook_deliveries -> webhook_messages (message_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -402,3 +403,4 @@ diesel::allow_tables_to_appear_in_same_query!(
     notices
 );
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
+diesel::allow_tables_to_appear_in_same_query!(credit_accounts, workspaces);

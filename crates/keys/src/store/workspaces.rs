@@ -11,7 +11,7 @@ use super::{
     Change, Outcome, Store,
     change::change,
     rows::{MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
-    schema::{members, plans, workspaces},
+    schema::{credit_accounts, members, plans, workspaces},
 };
 use crate::page::Page;
 
@@ -35,14 +35,31 @@ impl Store {
             .optional())?)
     }
 
-    /// Something is to be changed.
+    /// Something is to be changed. If it is enabled again, the refills of its accounts of credits that were due meanwhile are not made
+    /// up for: the next is that of the present period.
     pub(crate) async fn workspace_update(
         &self,
         change: Change,
         id: WorkspaceId,
         changes: WorkspaceChanges,
     ) -> Result<Option<Effect>, Fault> {
+        let at = change.audit.at;
         let (_, effect) = change!(self, change, |c| {
+            if changes.enabled == Some(true) {
+                let disabled = workspaces::table
+                    .find(DbId::from(id))
+                    .filter(workspaces::enabled.eq(false))
+                    .select(workspaces::id);
+                let missed = credit_accounts::table
+                    .filter(credit_accounts::next_refill_at.lt(at))
+                    .filter(credit_accounts::closed_at.is_null())
+                    .filter(credit_accounts::workspace_id.eq_any(disabled));
+                let present = (
+                    credit_accounts::next_refill_at.eq(at),
+                    credit_accounts::revision.eq(credit_accounts::revision + 1),
+                );
+                diesel::update(missed).set(present).execute(c).await?;
+            }
             let row = workspaces::table.find(DbId::from(id));
             let rows = diesel::update(row).set(&changes).execute(c).await?;
             if rows == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
