@@ -435,4 +435,43 @@ on_every_database! {
         assert_eq!(desk.service.tend_credits().await.expect("tended"), 0);
         assert_eq!(desk.standing(&owner, &key).await, (1_020, 0));
     }
+
+    async fn old_movements_are_forgotten_and_what_they_made_is_not(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let (owner, key, account) = desk.credited(1_000).await;
+        let refill = Some(wire::CreditRefill {
+            period: Period::Month.into(),
+            ..daily(wire::CreditRefillMode::Add, 50)
+        });
+        let total = async || {
+            let (balance, lent) = desk.standing(&owner, &key).await;
+            balance + lent
+        };
+        desk.clock.advance(Duration::from_hours(24 * 400));
+        desk.service.forget_old().await.expect("forgotten");
+        // Just as old as it is kept: the same request is still the same grant.
+        let again = desk.grant(&owner, &key, 1_000, "first").await.expect("as before");
+        assert_eq!((again.amount, total().await), (1_000, 1_000));
+        desk.grant(&owner, &key, 5, "second").await.expect("granted");
+        desk.clock.advance(Duration::from_secs(1));
+        assert!(desk.service.forget_old().await.expect("forgotten") > 0);
+        let request_ids = async || {
+            let page = desk.ledger(&owner, &key, 100, "").await;
+            page.entries.into_iter().map(|(request_id, ..)| request_id).collect::<Vec<_>>()
+        };
+        assert_eq!(request_ids().await, ["second"]);
+        assert_eq!(total().await, 1_005);
+        // Steps go on where they were.
+        assert!(desk.counter.spend(&account, 100));
+        assert!(desk.lend(&account, 1).await.expect("asked").lent);
+        assert_eq!(total().await, 905);
+        // A refill of the present period is known for as long as the period lasts, however short movements are kept.
+        desk.put_credits(&owner, &key, refill.clone()).await.expect("put");
+        assert_eq!(total().await, 955);
+        desk.service.forget_old().await.expect("forgotten");
+        desk.put_credits(&owner, &key, refill).await.expect("put");
+        assert_eq!(total().await, 955, "once");
+        desk.grant(&owner, &key, 5, "second").await.expect("as before");
+        assert_eq!(total().await, 955);
+    }
 }
