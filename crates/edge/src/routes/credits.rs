@@ -127,7 +127,8 @@ pub(crate) struct CreditGrant {
     /// How many.
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64, example = 10_000)]
     amount: u64,
-    /// Names the grant: the same again adds nothing, and is answered as the first time. Without colons.
+    /// Names the grant: the same again adds nothing, and is answered as the first time, for as long as the ledger is kept (400 days, or
+    /// what the operator has set). Without colons.
     #[schema(min_length = 1, max_length = 128, example = "invoice-4711")]
     request_id: String,
 }
