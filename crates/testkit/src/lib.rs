@@ -5,6 +5,7 @@
 //! Tests that need a server are `#[ignore = "needs PostgreSQL"]`, `#[ignore = "needs Redis"]` or `#[ignore = "needs nginx"]`, so that `cargo test` runs
 //! everywhere; `scripts/test` brings the servers up and runs them too.
 
+mod authority;
 mod bulk;
 mod clock;
 mod database;
@@ -20,6 +21,7 @@ mod process;
 mod redis;
 
 pub use self::{
+    authority::{Authority, Certified},
     bulk::Bulk,
     clock::MockClock,
     database::TestDatabase,

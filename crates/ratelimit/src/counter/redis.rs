@@ -30,6 +30,8 @@ mod scripts;
 mod sentinel;
 mod server;
 mod servers;
+mod trust;
+mod wire;
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -44,6 +46,7 @@ use super::{
 use crate::{
     call::{Call, Key, PutOverride, Reset, Settle},
     engine::Override,
+    settings::Tls,
     tally::{Batch, BatchId},
 };
 
@@ -86,6 +89,7 @@ impl Redis {
     /// Opens the counter, within a Tokio runtime. Does not wait for a connection.
     pub(super) fn open(
         url: &SecretString,
+        tls: &Tls,
         prefix: String,
         pace: Pace,
         refuse_eviction: bool,
@@ -97,8 +101,9 @@ impl Redis {
             let message = format!("The Redis address must look like {}.", address::FORMS);
             Fault::new(Code::InvalidArgument, message)
         })?;
+        let tls = address::is_tls(url.expose_secret()).then(|| trust::config(tls)).transpose()?;
         let shared = available_parallelism().map_or(1, usize::from);
-        let setup = Setup { pace, shared, refuse_eviction, generations: 0.into() };
+        let setup = Setup { pace, tls, shared, refuse_eviction, generations: 0.into() };
         let servers = Arc::new(Servers::open(address, Arc::new(setup)));
         let keys = Keys::new(prefix, servers.is_cluster());
         Ok(Self {

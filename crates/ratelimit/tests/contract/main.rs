@@ -16,3 +16,4 @@ mod requests;
 mod reservations;
 mod sentinels;
 mod support;
+mod tls;
