@@ -44,7 +44,7 @@ use super::{
     ahead::{Block, Charged, Wanted},
 };
 use crate::{
-    call::{Call, Key, PutOverride, Reset, Settle},
+    call::{Call, Charge, Key, PutOverride, Reset, Settle},
     engine::Override,
     settings::Tls,
     tally::{Batch, BatchId},
@@ -280,7 +280,11 @@ impl Redis {
 
     /// Keys and arguments as `check/begin.lua` says, and `check/ahead.lua`.
     fn check_script(&self, call: &Call, wanted: Option<&Wanted>, hint: i64) -> Invocation<'_> {
-        let script = if wanted.is_some() { &self.scripts.check_ahead } else { &self.scripts.check };
+        let script = match wanted {
+            Some(_) => &self.scripts.check_ahead,
+            None if call.charges.iter().any(Charge::is_credit) => &self.scripts.check_credits,
+            None => &self.scripts.check,
+        };
         let partition = &*call.partition;
         let states = call.charges.iter().map(|charge| self.state(partition, &charge.key));
         let overrides = (!call.charges.is_empty()).then(|| self.keys.overrides(partition));

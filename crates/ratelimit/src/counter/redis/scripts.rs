@@ -19,6 +19,8 @@ const MAX_OVERRIDES: usize = 1000;
 /// The scripts that decide and count.
 pub(super) struct Scripts {
     pub(super) check: Script,
+    /// A check of a call that spends credits.
+    pub(super) check_credits: Script,
     /// A check that may charge calls ahead.
     pub(super) check_ahead: Script,
     pub(super) release: Script,
@@ -33,18 +35,23 @@ pub(super) struct Scripts {
 impl Scripts {
     /// All of them.
     pub(super) fn new() -> Self {
-        let check = concat!(
-            include_str!("time.lua"),
-            include_str!("log.lua"),
-            include_str!("account.lua"),
-            include_str!("check/begin.lua"),
-            include_str!("check/remembered.lua"),
-            include_str!("check/limits.lua"),
-            include_str!("check/decide.lua"),
-            include_str!("check/accept.lua"),
-            include_str!("check/answer.lua"),
-            "return answer\n",
-        );
+        /// A check, with what it needs beside.
+        macro_rules! checks {
+            ($($file:literal)?) => {
+                Script::new(concat!(
+                    include_str!("time.lua"),
+                    include_str!("log.lua"),
+                    $(include_str!($file),)?
+                    include_str!("check/begin.lua"),
+                    include_str!("check/remembered.lua"),
+                    include_str!("check/limits.lua"),
+                    include_str!("check/decide.lua"),
+                    include_str!("check/accept.lua"),
+                    include_str!("check/answer.lua"),
+                    "return answer\n",
+                ))
+            };
+        }
         let check_ahead = concat!(
             include_str!("time.lua"),
             include_str!("log.lua"),
@@ -80,7 +87,8 @@ impl Scripts {
             };
         }
         Self {
-            check: Script::new(check),
+            check: checks!(),
+            check_credits: checks!("account.lua"),
             check_ahead: Script::new(check_ahead),
             release: gives_back!("release.lua"),
             settle: gives_back!("settle.lua"),
