@@ -19,6 +19,7 @@ mod private_redis;
 mod private_sentinels;
 mod process;
 mod redis;
+mod skew;
 
 pub use self::{
     authority::{Authority, Certified},

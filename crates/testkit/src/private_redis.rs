@@ -9,6 +9,7 @@ use crate::{
     authority::Authority,
     private::{Private, Program},
     process,
+    skew::Skew,
 };
 
 /// A Redis server of its own, on a port of its own, with its data in a temporary folder. Ended on drop.
@@ -19,6 +20,7 @@ pub type PrivateRedis = Private<Redis>;
 pub struct Redis {
     settings: Vec<String>,
     is_tls: bool,
+    skew: Option<Skew>,
 }
 
 /// The way to the server that is no network's, in the folder of its data.
@@ -40,7 +42,13 @@ impl Private<Redis> {
 
     /// Starts a server with these settings too: `["--name", "value", …]`.
     pub async fn start_with(settings: &[&str]) -> Self {
-        Self::started(Redis { settings: words(settings), is_tls: false }).await
+        Self::started(Redis { settings: words(settings), is_tls: false, skew: None }).await
+    }
+
+    /// Starts a server with these settings whose clock is so many seconds ahead; behind, if there are fewer than none.
+    pub async fn start_skewed(seconds: i64, settings: &[&str]) -> Self {
+        let skew = Some(Skew::of(seconds));
+        Self::started(Redis { settings: words(settings), is_tls: false, skew }).await
     }
 
     /// Starts a server that speaks nothing but TLS, as 127.0.0.1, and says who it is by this authority; with these settings
@@ -52,7 +60,7 @@ impl Private<Redis> {
         let tls = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         let asks_nobody = ["--tls-auth-clients", "no"];
         let settings = words(&[&tls[..], &asks_nobody, settings].concat());
-        Self::started(Redis { settings, is_tls: true }).await
+        Self::started(Redis { settings, is_tls: true, skew: None }).await
     }
 
     /// Its address over TLS.
@@ -96,6 +104,9 @@ impl Program for Redis {
             command.args(["--port", &port]);
         }
         command.args(["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "no"]);
+        if let Some(skew) = &self.skew {
+            skew.apply(&mut command);
+        }
         command.args(["--save", ""]).arg("--dir").arg(folder);
         command.arg("--unixsocket").arg(folder.join(SOCKET)).args(&self.settings);
         command

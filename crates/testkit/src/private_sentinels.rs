@@ -45,6 +45,14 @@ impl PrivateSentinels {
         Self::watching(primary, replica, "redis", "").await
     }
 
+    /// Starts the same with a replica whose clock is so many seconds behind.
+    pub async fn start_behind(seconds: i64) -> Self {
+        let primary = PrivateRedis::start().await;
+        let port = primary.port().to_string();
+        let replica = PrivateRedis::start_skewed(-seconds, &replica_of(&port)).await;
+        Self::watching(primary, replica, "redis", "").await
+    }
+
     /// Starts the same, of which all speak nothing but TLS, with the caller and with each other.
     pub async fn start_tls(authority: &Authority) -> Self {
         let among_them = ["--tls-replication", "yes"];
