@@ -9,6 +9,7 @@ mod denials;
 mod drain;
 mod faults;
 mod lockstep;
+mod long;
 mod losses;
 mod oracle;
 mod outage;

@@ -9,12 +9,15 @@ use super::{
 };
 use crate::{
     call::{Call, Charge, PutOverride, Rule, Settle, Tally},
-    engine::Periods,
+    engine::{EXACT, Periods},
     tally::Row,
 };
 
 /// Most overrides of one partition.
 const MAX_OVERRIDES: usize = 1000;
+
+/// So many entries of a log are long.
+const LONG: u64 = 256;
 
 /// The scripts that decide and count.
 pub(super) struct Scripts {
@@ -108,7 +111,7 @@ impl Scripts {
 /// The arguments of a check after the time. Calendars are told the periods around `hint`.
 pub(super) fn check(script: &mut Invocation<'_>, call: &Call, wanted: Option<&Wanted>, hint: i64) {
     let tally = call.tally.as_ref().filter(|_| !call.peek);
-    script.arg(if call.peek { "p" } else { "" });
+    script.arg(how(call));
     script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map(tallied).unwrap_or_default());
     script.arg(call.request_id.as_deref().unwrap_or_default());
     match wanted {
@@ -120,6 +123,24 @@ pub(super) fn check(script: &mut Invocation<'_>, call: &Call, wanted: Option<&Wa
     };
     for charge in &call.charges {
         script.arg(limit(charge, hint));
+    }
+}
+
+/// Whether the call changes anything, and which of its limits may have long logs, as `check/begin.lua` reads it.
+fn how(call: &Call) -> String {
+    let mut how = String::from(if call.peek { "p" } else { "-" });
+    if call.charges.iter().any(may_be_long) {
+        how.extend(call.charges.iter().map(|charge| if may_be_long(charge) { 'l' } else { '-' }));
+    }
+    how
+}
+
+/// Whether to read a state's beginning before all of it: it is right to do so or not, whatever the state is.
+fn may_be_long(charge: &Charge) -> bool {
+    match charge.rule {
+        Rule::Window { .. } => (LONG..=EXACT).contains(&charge.limit),
+        Rule::Concurrency { .. } => charge.limit >= LONG,
+        Rule::Bucket { .. } | Rule::Calendar(_) | Rule::Credit => false,
     }
 }
 
