@@ -160,9 +160,7 @@ impl Redis {
         let partition = &*reset.partition;
         let states = reset.keys.iter().map(|key| self.state(partition, key));
         let keys = states.chain([self.keys.ahead(partition)]);
-        let wait = self.run(partition, &self.prepare(&self.scripts.reset, keys)).await?;
-        self.wait(wait).await;
-        Ok(())
+        self.change(partition, &self.prepare(&self.scripts.reset, keys)).await.map(drop)
     }
 
     /// Puts a number in place of a limit's own.
@@ -171,12 +169,8 @@ impl Redis {
         let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
         let mut script = self.prepare(&self.scripts.put_override, keys);
         scripts::put_override(&mut script, put, &self.state(partition, &put.key));
-        let wait: i64 = self.run(partition, &script).await?;
-        if wait < 0 {
-            return Err(Undecided::Crowded);
-        }
-        self.wait(wait).await;
-        Ok(())
+        let waited = self.change(partition, &script).await?;
+        if waited < 0 { Err(Undecided::Crowded) } else { Ok(()) }
     }
 
     /// Ends an override, if it is there.
@@ -184,9 +178,7 @@ impl Redis {
         let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
         let mut script = self.prepare(&self.scripts.restore, keys);
         script.arg(self.state(partition, key));
-        let wait = self.run(partition, &script).await?;
-        self.wait(wait).await;
-        Ok(())
+        self.change(partition, &script).await.map(drop)
     }
 
     /// The overrides of a partition that are in force, in no order.
@@ -265,17 +257,22 @@ impl Redis {
         Ok(self.servers.run(tag, Via::Shared, self.pace.timeout, announce).await?)
     }
 
-    /// Waits until calls that were charged ahead are accepted no more, anywhere: so many microseconds.
-    async fn wait(&self, micros: i64) {
-        match self.clock.by_hand() {
+    /// Makes a change, and waits until calls that were charged before it are accepted no more, anywhere. For how many
+    /// microseconds; less than none: the change was not made.
+    async fn change(&self, partition: &str, script: &Invocation<'_>) -> Result<i64, Undecided> {
+        // As of when the script was asked: who moves the time by hand may have seen what it did before the answer is here.
+        let asked = self.clock.by_hand();
+        let micros: i64 = self.run(partition, script).await?;
+        match asked {
             None => tokio::time::sleep(Duration::from_micros(micros.max(0).unsigned_abs())).await,
-            Some(start) => {
-                let end = start + TimeDelta::microseconds(micros);
+            Some(asked) => {
+                let end = asked + TimeDelta::microseconds(micros);
                 while self.clock.now() < end {
                     tokio::task::yield_now().await;
                 }
             }
         }
+        Ok(micros)
     }
 
     /// Keys and arguments as `check/begin.lua` says, and `check/ahead.lua`.
