@@ -89,6 +89,7 @@ mod service_keys;
 mod shape;
 mod usage;
 mod webhooks;
+mod webhooks_killed;
 mod well_known;
 mod whoami;
 mod workspaces;
