@@ -25,6 +25,7 @@ mod counting;
 mod credits;
 mod credits_killed;
 mod docs;
+mod examples;
 mod gate;
 mod gate_grpc;
 mod gateways {
