@@ -16,7 +16,6 @@ mod auth {
     mod refresh;
     mod signup;
 }
-mod authorization;
 mod authorization_table;
 mod authorization_walk;
 mod consumers;
