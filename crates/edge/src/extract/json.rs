@@ -256,8 +256,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_not_repeated() {
-        for body in [r#"{"name":"a","count":"hunter2"}"#, r#"{"name":"a","color":"hunter2"}"#] {
-            assert!(!json_sent(body).await.1.to_string().contains("hunter2"), "{body}");
+        for body in [
+            r#"{"name":"a","count":"hunter2"}"#,
+            r#"{"name":"a","color":"hunter2"}"#,
+            r#"{"name":"a","tg_live_hunter2":1}"#,
+            r#"{"name":"a","metadata":{"tg_live_hunter2":{"a":1,"a":2}}}"#,
+            r#"{"name":"a","whsec_hunter2":"#,
+        ] {
+            let (status, said) = json_sent(body).await;
+            assert!([400, 422].contains(&status) && !said.to_string().contains("hunter2"), "{body}: {said}");
         }
     }
 }
