@@ -69,7 +69,7 @@ impl Desk {
     }
 }
 
-fn sha256(text: &str) -> String {
+pub(crate) fn sha256(text: &str) -> String {
     let bytes = digest(&SHA256, text.as_bytes());
     bytes
         .as_ref()

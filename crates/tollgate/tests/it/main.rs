@@ -85,6 +85,7 @@ mod revocation {
 }
 mod roles;
 mod secret_scanning;
+mod secrets;
 mod service_keys;
 mod shape;
 mod usage;
