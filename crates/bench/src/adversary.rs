@@ -11,7 +11,7 @@ use tollgate_proto::{
     RateLimit,
     ratelimit::{Charge, CheckRequest, Limit},
 };
-use tollgate_ratelimit::{Config, RateLimitService, Settings, Store};
+use tollgate_ratelimit::{Config, RateLimitService, Settings, Store, Tls};
 use tollgate_testkit::{MockClock, PrivateCluster, TestRedis, env};
 use tonic::Request;
 
@@ -83,7 +83,7 @@ async fn on(
 fn service(url: SecretString, prefix: &str, clock: Arc<MockClock>) -> Result<RateLimitService, Problem> {
     // Every try is to be decided by Redis.
     let config = Config { redis_prefix: prefix.to_owned(), denial_cache_ms: 0, ..Config::default() };
-    let mut store = config.settings(Some(url), None).store;
+    let mut store = config.settings(Some((url, Tls::default())), None).store;
     if let Store::Redis { timeout, connect_timeout, .. } = &mut store {
         (*timeout, *connect_timeout) = (PATIENCE, PATIENCE);
     }

@@ -108,7 +108,7 @@ impl Door {
 
     fn refusal(&self, count: &CheckResponse, limit: &Limit) -> Problem {
         let problem = Problem::refused(VerdictCode::RateLimited).expect("it is a refusal");
-        let headers = limit_headers::headers(count, std::slice::from_ref(limit), self.legacy_headers);
+        let headers = limit_headers::headers(count, &[limit], self.legacy_headers);
         problem.violating(limit_headers::violated(count)).with_headers(headers)
     }
 

@@ -314,31 +314,34 @@ pub(crate) fn code_of(count: &CheckResponse) -> VerdictCode {
 /// them denies is charged to none. A shadow limit is charged what it can take: it denies nothing.
 fn charges(grant: &Grant, cost: u32) -> Vec<Charge> {
     let cost = u64::from(cost);
-    let charge = |(limit, subject): (Limit, String)| {
-        let cost = if limit.shadow { cost.min(most(&limit)) } else { cost };
-        Charge { cost, limit: Some(limit), subject }
+    let charge = |((level, limit), subject): ((&str, &Limit), String)| {
+        let cost = if limit.shadow { cost.min(most(limit)) } else { cost };
+        Charge { cost, limit: Some(named(level, limit)), subject }
     };
-    limits(grant).into_iter().zip(subjects(grant)).map(charge).collect()
+    limits(grant).zip(subjects(grant)).map(charge).collect()
 }
 
 /// A cost that a limit never allows is the asker's mistake, and they know limits by their names.
 fn of_question(fault: Fault, grant: &Grant) -> Fault {
     let position =
         |it: &Violation| it.pointer.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse::<usize>().ok();
-    let limit = fault.violated().iter().find_map(position).and_then(|at| limits(grant).into_iter().nth(at));
-    limit.map_or(fault, |limit| {
-        Fault::invalid("/cost", format!("is more than the limit `{}` ever allows", limit.name))
+    let limit = fault.violated().iter().find_map(position).and_then(|at| limits(grant).nth(at));
+    limit.map_or(fault, |(level, limit)| {
+        Fault::invalid("/cost", format!("is more than the limit `{level}{}` ever allows", limit.name))
     })
 }
 
-/// The limits of all levels, those of the key first. The names of the others say the level.
-pub(crate) fn limits(grant: &Grant) -> Vec<Limit> {
-    let at = |level: &'static str| {
-        move |limit: &Limit| Limit { name: format!("{level}{}", limit.name), ..limit.clone() }
-    };
-    let of_consumer = grant.consumer.iter().flat_map(|it| &it.limits).map(at("consumer."));
-    let of_workspace = grant.workspace_limits.iter().map(at("workspace."));
-    grant.limits.iter().cloned().chain(of_consumer).chain(of_workspace).collect()
+/// The limits of all levels, those of the key first, each with what its name begins with to say the level.
+pub(crate) fn limits(grant: &Grant) -> impl Iterator<Item = (&'static str, &Limit)> {
+    let of_key = grant.limits.iter().map(|limit| ("", limit));
+    let of_consumer = grant.consumer.iter().flat_map(|it| &it.limits).map(|limit| ("consumer.", limit));
+    let of_workspace = grant.workspace_limits.iter().map(|limit| ("workspace.", limit));
+    of_key.chain(of_consumer).chain(of_workspace)
+}
+
+/// A limit as it is called when limits of several levels are charged.
+fn named(level: &str, limit: &Limit) -> Limit {
+    Limit { name: format!("{level}{}", limit.name), calendar: limit.calendar.clone(), ..*limit }
 }
 
 /// Of each of these limits, whom all have in common who share it.

@@ -187,6 +187,7 @@ impl From<KeyVerdict> for gate::Verdict {
             metadata_json: grant.map(|it| serde_json::Value::from(it.metadata.clone()).to_string()),
             expires_at: grant.and_then(|it| it.expires_at).map(to_wire),
             retires_at: grant.and_then(Grant::retires_at).map(to_wire),
+            rotation_due_at: grant.and_then(|it| it.rotation_due_at).map(to_wire),
             plan: grant.map(|it| it.plan.clone()),
             consumer_id: grant.and_then(|it| it.consumer.as_ref()).map(|it| it.consumer_id.to_string()),
             degraded: count.as_ref().is_some_and(|it| it.degraded),

@@ -6,7 +6,7 @@
 //! and so reads as `requests` (section 3.1.2): a call to a protected route takes one of each limit. All times are seconds,
 //! rounded up: whoever waits that long has waited long enough.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, iter, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 use tollgate_proto::ratelimit::{Algorithm, CheckResponse, Limit, LimitState};
@@ -33,8 +33,11 @@ pub(crate) static CREDITS: HeaderName = HeaderName::from_static("x-tollgate-cred
 /// The largest Integer of a structured field (RFC 9651 section 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// The headers of this answer about calls under these limits. None if no limit is enforced and no credit is spent. `legacy`: with `X-RateLimit-*`.
-pub(crate) fn headers(count: &CheckResponse, limits: &[Limit], legacy: bool) -> HeaderMap {
+/// How a limit that is enforced stands, and what it is.
+type Enforced<'a> = (&'a LimitState, Option<&'a Limit>);
+
+/// The headers of this answer about calls under these limits, in the order in which they were charged. None if no limit is enforced and no credit is spent. `legacy`: with `X-RateLimit-*`.
+pub(crate) fn headers(count: &CheckResponse, limits: &[&Limit], legacy: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(remaining) = remaining_credits(count) {
         headers.insert(&CREDITS, remaining.into());
@@ -44,10 +47,13 @@ pub(crate) fn headers(count: &CheckResponse, limits: &[Limit], legacy: bool) -> 
     if let Some(wait) = wait {
         headers.insert(RETRY_AFTER, wait.into());
     }
-    let enforced: Vec<_> = count.limits.iter().filter(|it| !it.shadow).collect();
-    let Some(tightest) = tightest(count, &enforced) else { return headers };
-    headers.insert(&POLICY, list(&enforced, |it| format!("q={};w={}", it.limit, window(it, limits))));
-    headers.insert(&STATE, list(&enforced, |it| format!("r={};t={}", it.remaining, reset(count, it, wait))));
+    let of = limits.iter().copied().map(Some).chain(iter::repeat(None));
+    let enforced: Vec<_> = count.limits.iter().zip(of).filter(|(it, _)| !it.shadow).collect();
+    let Some(tightest) = tightest(count, enforced.iter().map(|(it, _)| *it)) else { return headers };
+    headers
+        .insert(&POLICY, list(&enforced, |(it, limit)| format!("q={};w={}", it.limit, window(it, *limit))));
+    let state = list(&enforced, |(it, _)| format!("r={};t={}", it.remaining, reset(count, it, wait)));
+    headers.insert(&STATE, state);
     if legacy {
         headers.insert(&X_LIMIT, tightest.limit.into());
         headers.insert(&X_REMAINING, tightest.remaining.into());
@@ -64,9 +70,12 @@ pub(crate) fn violated(count: &CheckResponse) -> Vec<String> {
 }
 
 /// The one that denied; else the one with the least left, of several the one that is full again last.
-fn tightest<'a>(count: &CheckResponse, enforced: &[&'a LimitState]) -> Option<&'a LimitState> {
-    let denied = enforced.iter().find(|it| count.denied_by.as_deref() == Some(&it.name));
-    denied.or_else(|| enforced.iter().min_by_key(|it| (it.remaining, Reverse(it.reset_us)))).copied()
+fn tightest<'a>(
+    count: &CheckResponse,
+    enforced: impl Iterator<Item = &'a LimitState> + Clone,
+) -> Option<&'a LimitState> {
+    let denied = enforced.clone().find(|it| count.denied_by.as_deref() == Some(&it.name));
+    denied.or_else(|| enforced.min_by_key(|it| (it.remaining, Reverse(it.reset_us))))
 }
 
 fn stands_in_the_way(count: &CheckResponse, state: &LimitState) -> bool {
@@ -77,9 +86,9 @@ fn stands_in_the_way(count: &CheckResponse, state: &LimitState) -> bool {
 
 /// `w`: the time in which `q` units come. `q` of a bucket is what it holds, so that is how long the empty one takes to be
 /// full; who spreads `q` calls over it never finds the bucket empty. Of all others it is their window, or the present period.
-fn window(state: &LimitState, limits: &[Limit]) -> u64 {
+fn window(state: &LimitState, limit: Option<&Limit>) -> u64 {
     let seconds = u64::from(state.window_seconds);
-    let bucket = limits.iter().find(|it| it.name == state.name && it.algorithm() == Algorithm::TokenBucket);
+    let bucket = limit.filter(|it| it.algorithm() == Algorithm::TokenBucket);
     let window = bucket.map_or(seconds, |it| state.limit.saturating_mul(seconds).div_ceil(it.limit.max(1)));
     // Section 3.1.3: not zero.
     window.clamp(1, MAX_INTEGER)
@@ -95,8 +104,8 @@ fn reset(count: &CheckResponse, state: &LimitState, wait: Option<u64>) -> u64 {
     }
 }
 
-fn list(limits: &[&LimitState], parameters: impl Fn(&LimitState) -> String) -> HeaderValue {
-    let items: Vec<_> = limits.iter().map(|it| format!("\"{}\";{}", it.name, parameters(it))).collect();
+fn list(enforced: &[Enforced<'_>], parameters: impl Fn(&Enforced<'_>) -> String) -> HeaderValue {
+    let items: Vec<_> = enforced.iter().map(|it| format!("\"{}\";{}", it.0.name, parameters(it))).collect();
     HeaderValue::from_str(&items.join(", ")).expect("names of limits are of [a-z0-9_.-]")
 }
 

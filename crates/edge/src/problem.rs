@@ -76,10 +76,10 @@ pub(crate) struct ProblemBody {
 pub(crate) struct FieldError {
     /// Where: a JSON pointer (RFC 6901) into the body, or the name of a query parameter after a slash.
     #[schema(example = "/limits/0/window_seconds")]
-    pointer: Cow<'static, str>,
+    pub(crate) pointer: Cow<'static, str>,
     /// What is wrong there.
     #[schema(example = "must be at least 1")]
-    detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
 }
 
 impl Problem {

@@ -58,8 +58,7 @@ impl Gate {
     async fn protect_user(&self, token: &SecretString) -> Result<Passed, Problem> {
         let live = self.token(token.expose_secret()).await?.map_err(|_| Problem::invalid_credential())?;
         let count = self.count_user(&live).await?;
-        let limits = std::slice::from_ref(&self.user_limit);
-        self.passed_or_refused(code_of(&count), Some((&count, limits)), Subject::User(live))
+        self.passed_or_refused(code_of(&count), Some((&count, &[&self.user_limit])), Subject::User(live))
     }
 
     async fn protect_key(
@@ -72,7 +71,7 @@ impl Gate {
         let question = Question { client_ip: ip.0, user_agent, ..Question::default() };
         let KeyVerdict { code, grant, count } = self.key(key.expose_secret(), None, &question).await?;
         let grant = grant.ok_or_else(Problem::invalid_credential)?;
-        let limits = limits(&grant);
+        let limits: Vec<_> = limits(&grant).map(|(_, limit)| limit).collect();
         let count = count.as_ref().map(|count| (count, &*limits));
         self.passed_or_refused(code, count, Subject::Key(grant.clone()))
     }
@@ -80,7 +79,7 @@ impl Gate {
     fn passed_or_refused(
         &self,
         code: VerdictCode,
-        count: Option<(&CheckResponse, &[Limit])>,
+        count: Option<(&CheckResponse, &[&Limit])>,
         subject: Subject,
     ) -> Result<Passed, Problem> {
         let said = |(count, limits)| limit_headers::headers(count, limits, self.legacy_headers);

@@ -24,7 +24,7 @@ use crate::{
     layers::{bounds, cors, door, headers, observe},
     problem::Problem,
     routes::{
-        audit, auth, calls, consumers, credits, docs, gate, health, invitations, jwks, key_changes,
+        audit, auth, calls, consumers, credits, docs, gate, health, imports, invitations, jwks, key_changes,
         key_lists, key_rotation, key_secrets, keys, me, members, overrides, plans, policy, revoke_keys,
         roles, secret_scanning, service_keys, usage, verify, webhook_deliveries, webhooks, whoami,
         workspaces,
@@ -80,6 +80,8 @@ fn management() -> OpenApiRouter<App> {
         .routes(routes!(roles::get_role, roles::update_role, roles::delete_role))
         .routes(routes!(key_lists::list_keys, keys::create_key))
         .routes(routes!(revoke_keys::revoke_keys))
+        .routes(routes!(imports::import_keys))
+        .routes(routes!(imports::export_keys))
         .routes(routes!(keys::get_key, key_changes::update_key, keys::revoke_key))
         .routes(routes!(key_secrets::rotate_key))
         .routes(routes!(

@@ -25,6 +25,11 @@ pub(crate) fn optional_wire(at: Option<Timestamp>) -> Option<Wire> {
     at.map(to_wire)
 }
 
+/// A text that a role leaves empty if there is none.
+pub(crate) fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// A JSON object in a text.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, Fault> {
     if text.is_empty() { Ok(Map::new()) } else { serde_json::from_str(text).map_err(Fault::internal) }

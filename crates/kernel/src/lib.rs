@@ -8,6 +8,7 @@ mod entropy;
 mod fault;
 mod hex;
 mod id;
+mod looks;
 mod master_key;
 
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -19,5 +20,6 @@ pub use id::{
     ConsumerId, CreditAccountId, DeliveryId, Id, IdError, IdKind, InvitationId, KeyId, MessageId, PlanId,
     RoleId, SecretId, ServiceKeyId, SessionId, SigningKeyId, UserId, WebhookId, WorkspaceId,
 };
+pub use looks::looks_secret;
 pub use master_key::MasterKey;
 pub use secrecy::{ExposeSecret, SecretBox, SecretString};

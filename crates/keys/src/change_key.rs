@@ -164,7 +164,7 @@ impl KeysService {
     async fn changed(
         &self,
         wanted: &Wanted,
-        (row, plan, _): KeyRecord,
+        (row, plan, ..): KeyRecord,
         caller: &Caller,
         standing: &Standing,
         now: Timestamp,

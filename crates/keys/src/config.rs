@@ -16,13 +16,13 @@ pub struct Config {
     /// Milliseconds between two drains of the tallies into usage: how old usage may be.
     pub drain_interval_ms: NonZeroU32,
     /// Days that usage is kept by the minute: 1 to 400.
-    #[serde(deserialize_with = "days_within::<_, 400>")]
+    #[serde(deserialize_with = "days_within::<_, 1, 400>")]
     pub usage_minute_retention_days: NonZeroU16,
     /// Days that usage is kept by the hour: 1 to 3660.
-    #[serde(deserialize_with = "days_within::<_, 3660>")]
+    #[serde(deserialize_with = "days_within::<_, 1, 3660>")]
     pub usage_hour_retention_days: NonZeroU16,
     /// Days that usage is kept by the day: 1 to 36 500, a hundred years.
-    #[serde(deserialize_with = "days_within::<_, 36_500>")]
+    #[serde(deserialize_with = "days_within::<_, 1, 36_500>")]
     pub usage_day_retention_days: NonZeroU16,
     /// Days that audit events are kept.
     pub audit_retention_days: NonZeroU16,
@@ -38,6 +38,10 @@ pub struct Config {
     pub credit_block_max: NonZeroU32,
     /// Seconds after which what was lent and lies idle is taken back.
     pub credit_idle_seconds: NonZeroU32,
+    /// Days that the movements of accounts of credits are kept, and with them the ids of grants: 35 to 36 500. A refill is known by its
+    /// movement for as long as its period is, which is a month at most.
+    #[serde(deserialize_with = "days_within::<_, 35, 36_500>")]
+    pub credit_ledger_retention_days: NonZeroU16,
     /// Seconds between two runs of the job that refills accounts of credits and takes back what lies idle.
     pub credit_interval_seconds: NonZeroU32,
     /// Seconds between two runs of the job that does what the workspaces' policies ask for.
@@ -82,6 +86,7 @@ impl Default for Config {
             credit_block_min: const { u32(100) },
             credit_block_max: const { u32(100_000) },
             credit_idle_seconds: const { u32(3600) },
+            credit_ledger_retention_days: const { u16(400) },
             credit_interval_seconds: const { u32(10) },
             policy_interval_seconds: const { u32(60) },
             retention_interval_seconds: const { u32(600) },
@@ -130,11 +135,13 @@ impl Config {
     }
 }
 
-fn days_within<'de, D: Deserializer<'de>, const MAX: u16>(from: D) -> Result<NonZeroU16, D::Error> {
+fn days_within<'de, D: Deserializer<'de>, const MIN: u16, const MAX: u16>(
+    from: D,
+) -> Result<NonZeroU16, D::Error> {
     let days = u16::deserialize(from)?;
     NonZeroU16::new(days)
-        .filter(|days| days.get() <= MAX)
-        .ok_or_else(|| D::Error::custom(format_args!("must be 1 to {MAX} days")))
+        .filter(|days| (MIN..=MAX).contains(&days.get()))
+        .ok_or_else(|| D::Error::custom(format_args!("must be {MIN} to {MAX} days")))
 }
 
 /// A number of days as a span of time.
@@ -155,15 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_kept_within_bounds() {
-        for (name, most) in [("minute", 400), ("hour", 3660), ("day", 36_500)] {
+    fn what_is_counted_is_kept_within_bounds() {
+        for (name, least, most) in [
+            ("usage_minute", 1, 400),
+            ("usage_hour", 1, 3660),
+            ("usage_day", 1, 36_500),
+            ("credit_ledger", 35, 36_500),
+        ] {
             let days = |days: u32| {
-                serde_json::from_str::<Config>(&format!(r#"{{"usage_{name}_retention_days": {days}}}"#))
+                serde_json::from_str::<Config>(&format!(r#"{{"{name}_retention_days": {days}}}"#))
             };
-            assert!(days(1).is_ok() && days(most).is_ok(), "{name}");
-            for wrong in [0, most + 1] {
+            assert!(days(least).is_ok() && days(most).is_ok(), "{name}");
+            for wrong in [0, least - 1, most + 1] {
                 let refusal = days(wrong).expect_err("refused").to_string();
-                assert!(refusal.contains(&format!("must be 1 to {most} days")), "{refusal}");
+                assert!(refusal.contains(&format!("must be {least} to {most} days")), "{refusal}");
             }
         }
     }

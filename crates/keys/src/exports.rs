@@ -86,6 +86,7 @@ fn row(
         roles: key.roles.0,
         allowed_ips: key.allowed_ips.0,
         limits_json: key.limits.0.to_string(),
+        limits: Vec::new(),
         metadata_json: key.metadata.0.to_string(),
         expires_at: instant(key.expires_at),
         not_before: instant(key.not_before),

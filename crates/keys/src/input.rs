@@ -352,10 +352,10 @@ pub(crate) fn in_order(begins: Option<Timestamp>, ends: Option<Timestamp>, probl
 /// An instant from the wire, of the years that every format can write; so no sum of it and a span we know overflows.
 pub(crate) fn instant(
     at: Option<WireTime>,
-    pointer: &'static str,
+    pointer: impl Into<Cow<'static, str>>,
     problems: &mut Problems,
 ) -> Option<Timestamp> {
-    let at = time::from_wire(at?, pointer).ok().filter(|at| (1970..=9999).contains(&at.year()));
+    let at = time::from_wire(at?, "").ok().filter(|at| (1970..=9999).contains(&at.year()));
     if at.is_none() {
         problems.add(pointer, "must be an instant between the years 1970 and 9999");
     }

@@ -18,6 +18,7 @@ use crate::{
     email::Email,
     input::{self, Problems},
     members,
+    once::{Asked, gone},
     page::Page,
     store::{Accepted, Change, Deed, InvitationRow, Invited, MemberRow},
     wire as messages,
@@ -69,15 +70,15 @@ fn email_of(caller: Option<&kernel::Caller>) -> Option<String> {
 }
 
 fn no_address() -> Fault {
-    Fault::new(Code::Forbidden, "The caller's e-mail address is not known here; accept it over HTTP.")
+    Fault::new(Code::Forbidden, "The caller's e-mail address is not known here.")
 }
 
 impl KeysService {
     pub(crate) async fn create_invitation(
         &self,
-        message: wire::CreateInvitationRequest,
+        mut message: wire::CreateInvitationRequest,
     ) -> Result<wire::CreateInvitationResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let (workspace, standing) = self.known_workspace(&caller, &message.workspace_id).await?;
         standing.require(Action::ManageMembers, "workspace")?;
         let mut problems = Problems::default();
@@ -86,6 +87,7 @@ impl KeysService {
         if message.expires_in_days > MOST_DAYS {
             problems.add("/expires_in_days", format!("must be 1 to {MOST_DAYS}"));
         }
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         let Principal::User { id: inviter, .. } = caller.principal else { return Err(forbidden()) };
         let days = if message.expires_in_days == 0 { DEFAULT_DAYS } else { message.expires_in_days };
@@ -109,15 +111,24 @@ impl KeysService {
             Deed { caller: &caller, workspace, action: "invitation.create", target: id.to_string(), at: now };
         let actor = caller.member()?.map(Into::into);
         let change = Change::grants(&self.store, deed);
-        match self.store.invitation_insert(change, row.clone(), role, actor, PENDING).await? {
-            Invited::Done => {}
-            Invited::Refused => return Err(forbidden()),
-            Invited::Full => {
-                let what = format!("At most {PENDING} invitations of a workspace may be pending at once.");
-                return Err(Fault::new(Code::Conflict, what));
+        let once = self.once(&Asked::new(&caller, "invitation", &message), once.as_deref(), id, now);
+        let created =
+            match self.store.invitation_insert(change, row.clone(), role, actor, PENDING, once).await? {
+                Invited::Done(created) => created,
+                Invited::Refused => return Err(forbidden()),
+                Invited::Full => {
+                    let what =
+                        format!("At most {PENDING} invitations of a workspace may be pending at once.");
+                    return Err(Fault::new(Code::Conflict, what));
+                }
+            };
+        let (row, token) = match created.before()? {
+            None => (row, minted.token.expose_secret().to_owned()),
+            Some(before) => {
+                let before = self.store.invitation_by_id(workspace, before.typed()).await?;
+                (before.ok_or_else(gone)?, String::new())
             }
-        }
-        let token = minted.token.expose_secret().to_owned();
+        };
         Ok(wire::CreateInvitationResponse { invitation: Some(messages::invitation(row, now)), token })
     }
 

@@ -36,6 +36,7 @@ impl KeysService {
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::ReadKeys, "workspace")?;
 
+        let filter = self.with_policy(filter, workspace).await?;
         let scope = scope(workspace, &wanted, order);
         let after = match page.cursor.as_str() {
             "" => None,
@@ -46,6 +47,19 @@ impl KeysService {
         let rows = self.store.key_records(&ids).await?;
         let keys = rows.into_iter().map(messages::key).collect::<Result<_, _>>()?;
         Ok(wire::ListKeysResponse { keys, next_cursor: next.map(|place| scope.encode(&place)) })
+    }
+
+    /// The filter, with what the workspace's policy has to say of it.
+    pub(crate) async fn with_policy(
+        &self,
+        filter: KeyFilter,
+        workspace: WorkspaceId,
+    ) -> Result<KeyFilter, Fault> {
+        if filter.rotation_due_before.is_none() {
+            return Ok(filter);
+        }
+        let max_secret_age = self.policy(workspace).await?.max_secret_age();
+        Ok(KeyFilter { max_secret_age, ..filter })
     }
 }
 
@@ -70,6 +84,7 @@ pub(crate) fn filter(message: &wire::KeyFilter, at: &'static str, problems: &mut
     let unused_since = instant(message.unused_since, "/unused_since");
     let created_after = instant(message.created_after, "/created_after");
     let created_before = instant(message.created_before, "/created_before");
+    let rotation_due_before = instant(message.rotation_due_before, "/rotation_due_before");
     let role = Some(&message.role).filter(|role| !role.is_empty()).map(|role| input::role_in_query(role, it));
     let filter = KeyFilter {
         status: status(message.status, it),
@@ -82,6 +97,8 @@ pub(crate) fn filter(message: &wire::KeyFilter, at: &'static str, problems: &mut
         unused_since,
         created_after,
         created_before,
+        rotation_due_before,
+        max_secret_age: None,
         metadata: metadata(&message.metadata, it),
         unrevoked: false,
     };

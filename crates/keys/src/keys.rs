@@ -94,6 +94,7 @@ impl Order {
             disabled_at: None,
             revision: 0,
             enabled_at: None,
+            secret_made_at: now.into(),
         }
     }
 }

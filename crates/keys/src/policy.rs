@@ -5,9 +5,11 @@
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use tollgate_changes::Cut;
 use tollgate_db::DbJson;
 use tollgate_kernel::{Code, Fault, Timestamp, WorkspaceId};
 use tollgate_proto::keys as wire;
+use tollgate_verify::Subject;
 
 use crate::{
     KeysService,
@@ -20,12 +22,13 @@ use crate::{
 
 const LIFETIME_DAYS: u32 = 36_500;
 const TENDED_DAYS: u32 = 3650;
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 6] = [
     "max_lifetime_days",
     "require_expiry",
     "auto_disable_unused_days",
     "require_description",
     "undelete_days",
+    "max_secret_age_days",
 ];
 
 /// What a workspace requires of its keys; what is not there is not required.
@@ -42,6 +45,8 @@ pub(crate) struct Policy {
     require_description: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     undelete_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_secret_age_days: Option<u32>,
 }
 
 impl Policy {
@@ -90,9 +95,20 @@ impl Policy {
         self.auto_disable_unused_days.map(|days| now - TimeDelta::days(days.into()))
     }
 
+    /// So many days after its newest secret was made, a key is due for rotation.
+    pub(crate) fn max_secret_age_days(&self) -> Option<i64> {
+        self.max_secret_age_days.map(Into::into)
+    }
+
+    /// The same, as a span of time.
+    pub(crate) fn max_secret_age(&self) -> Option<TimeDelta> {
+        self.max_secret_age_days().map(TimeDelta::days)
+    }
+
     /// Whether something is to be done from time to time.
     fn is_tended(&self) -> bool {
-        self.undelete_days.is_some() || self.auto_disable_unused_days.is_some()
+        let days = [self.undelete_days, self.auto_disable_unused_days, self.max_secret_age_days];
+        days.iter().any(Option::is_some)
     }
 
     fn changed(self, message: &wire::UpdateWorkspacePolicyRequest) -> Result<Self, Fault> {
@@ -108,6 +124,7 @@ impl Policy {
         let lifetime = days("max_lifetime_days", message.max_lifetime_days, LIFETIME_DAYS);
         let unused = days("auto_disable_unused_days", message.auto_disable_unused_days, TENDED_DAYS);
         let undelete = days("undelete_days", message.undelete_days, TENDED_DAYS);
+        let secret_age = days("max_secret_age_days", message.max_secret_age_days, TENDED_DAYS);
         let expiry: Patch<bool> = cleared.field("require_expiry", message.require_expiry, it);
         let description = cleared.field("require_description", message.require_description, it);
         problems.check()?;
@@ -117,6 +134,7 @@ impl Policy {
             auto_disable_unused_days: unused.over(self.auto_disable_unused_days),
             require_description: description.over_or(self.require_description, false),
             undelete_days: undelete.over(self.undelete_days),
+            max_secret_age_days: secret_age.over(self.max_secret_age_days),
         })
     }
 }
@@ -129,6 +147,7 @@ impl From<Policy> for wire::WorkspacePolicy {
             auto_disable_unused_days: policy.auto_disable_unused_days,
             require_description: policy.require_description,
             undelete_days: policy.undelete_days,
+            max_secret_age_days: policy.max_secret_age_days,
         }
     }
 }
@@ -152,7 +171,8 @@ impl KeysService {
         let workspace =
             self.workspace_for_policy(&caller, &message.workspace_id, Action::ManagePolicy).await?;
         let seen = self.policy_json(workspace).await?;
-        let policy = Policy::read(&seen)?.changed(&message)?;
+        let before = Policy::read(&seen)?;
+        let policy = before.clone().changed(&message)?;
         let deed = Deed {
             caller: &caller,
             workspace,
@@ -160,7 +180,13 @@ impl KeysService {
             target: workspace.to_string(),
             at: self.clock.now(),
         };
-        let change = Change::grants(&self.store, deed);
+        let change = if before.max_secret_age_days == policy.max_secret_age_days {
+            Change::grants(&self.store, deed)
+        } else {
+            // Verdicts say when keys are due.
+            let cut = Cut { subject: Subject::Workspace(workspace), wait: true };
+            Change::cuts_off(&self.store, cut, deed)
+        };
         let (json, tended) = (policy.to_json(), policy.is_tended());
         match self.store.policy_update(change, workspace, seen, json, tended).await? {
             Changed::Done => Ok(wire::UpdateWorkspacePolicyResponse { policy: Some(policy.into()) }),

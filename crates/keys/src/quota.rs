@@ -126,7 +126,7 @@ impl KeysService {
 
     /// The calendar limits of the key, its consumer and its workspace that are enforced, named as the edge names them.
     async fn quotas_of(&self, key: KeyId, workspace: WorkspaceId) -> Result<Vec<Quota>, Fault> {
-        let Some(((row, plan, _), consumer, shared)) = self.store.key_with_levels(key).await? else {
+        let Some(((row, plan, ..), consumer, shared)) = self.store.key_with_levels(key).await? else {
             return Ok(Vec::new());
         };
         let mut quotas = Vec::new();

@@ -19,9 +19,14 @@ impl KeysService {
     ) -> Result<wire::ResolveKeyResponse, Fault> {
         check_shape(&message.public_id, &message.digest)?;
         self.store.confirm().await?;
-        let found = self.store.key_by_public_id(&message.public_id).await?;
-        let found = found.filter(|it| same_digest(&it.secret.digest, &message.digest));
-        Ok(wire::ResolveKeyResponse { grant: found.map(messages::grant).transpose()? })
+        let found = self.store.secret_by_public_id(&message.public_id).await?;
+        // Before more of the key is read: a wrong secret takes no more questions than an unknown id, and so no longer.
+        let found = found.filter(|(secret, ..)| same_digest(&secret.digest, &message.digest));
+        let grant = match found {
+            Some(found) => Some(messages::grant(self.store.resolved(found).await?)?),
+            None => None,
+        };
+        Ok(wire::ResolveKeyResponse { grant })
     }
 
     pub(crate) async fn resolve_service_key(

@@ -42,6 +42,7 @@ impl KeysService {
             Aged::Usage(Step::Day) => now - days(self.config.usage_day_retention_days),
             Aged::UsageBatches => now - days(self.config.batch_retention_days),
             Aged::Audit => now - days(self.config.audit_retention_days),
+            Aged::CreditLedger => now - days(self.config.credit_ledger_retention_days),
             // Longer than anybody tries to deliver them, whatever the setting.
             Aged::Messages => now - days(self.config.delivery_retention_days).max(TimeDelta::days(4)),
             // What was due before is not announced any more.

@@ -54,6 +54,7 @@ impl KeysService {
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::RevokeKeys, "workspace")?;
 
+        let filter = self.with_policy(filter, workspace).await?;
         let (ids, more) = self.keys_that_fit(workspace, &filter, now).await?;
         expect(message.expected_count, &ids, more)?;
         let sample = self.store.key_records(&ids[..ids.len().min(SAMPLE)]).await?;

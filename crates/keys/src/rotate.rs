@@ -78,7 +78,7 @@ impl KeysService {
     /// Whoever rotates a key holds it afterwards: its scopes must be theirs to give, unless they made it.
     async fn check_may_hold(
         &self,
-        (key, plan, _): &KeyRecord,
+        (key, plan, ..): &KeyRecord,
         caller: &Caller,
         standing: &Standing,
     ) -> Result<(), Fault> {
@@ -259,6 +259,7 @@ mod tests {
             disabled_at: None,
             revision: 0,
             enabled_at: None,
+            secret_made_at: now.into(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Planned rotation: a key is to be rotated every so many days. Nobody but the one who asks is shown a new secret, so nothing is
 //! rotated here: it is announced 7 days before, a day before, and when it is due; and where the plan says so, the secrets of a key
-//! that was not rotated retire some days later. A rotation plans the next one.
+//! that was not rotated retire some days later. A rotation plans the next one. A workspace's policy may ask for it as well; that
+//! is announced in the same way, and retires nothing.
 
 use chrono::TimeDelta;
 use serde_json::json;
 use tollgate_db::DbTime;
-use tollgate_kernel::{Fault, KeyId, Timestamp};
+use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_proto::{keys as wire, time::to_wire};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     caller::Caller,
     change_key::cut,
     input::Problems,
-    store::{Change, Deed, KeyRow, NoticeRow, RotationRow},
+    store::{Change, Deed, KeyRow, NoticeRow, RotationRow, Store},
     webhooks::event::text,
     wire::instant,
 };
@@ -58,16 +59,17 @@ impl KeysService {
         }
         problems.check()?;
         let (id, now): (KeyId, _) = (key.id.typed(), self.clock.now());
-        let newest = self.store.secrets_of(id).await?.first().map_or(key.created_at, |it| it.created_at);
+        let newest = key.secret_made_at;
         let row = RotationRow {
             key_id: key.id,
+            workspace_id: key.workspace_id,
             every_days: message.every_days.into(),
             deadline_days: message.deadline_days.map(Into::into),
             due_at: newest,
             retires_at: None,
         };
         let row = row.counted(newest, now.into());
-        let change = Change::grants(&self.store, plan(&caller, &key, "key.rotation.plan", now));
+        let change = moves(&self.store, id, plan(&caller, &key, "key.rotation.plan", now));
         self.store.rotation_put(change, row.clone()).await?;
         Ok(wire::PutKeyRotationResponse { rotation: Some(rotation(&row, now)) })
     }
@@ -91,7 +93,8 @@ impl KeysService {
         let caller = Caller::try_from(message.caller)?;
         let ((key, ..), _) = self.key_to_change(&caller, &message.key_id).await?;
         let deed = plan(&caller, &key, "key.rotation.unplan", self.clock.now());
-        self.store.rotation_delete(Change::grants(&self.store, deed), key.id.typed()).await?;
+        let id = key.id.typed();
+        self.store.rotation_delete(moves(&self.store, id, deed), id).await?;
         Ok(wire::DeleteKeyRotationResponse {})
     }
 
@@ -120,6 +123,31 @@ impl KeysService {
         Ok(tended)
     }
 
+    /// Announces which keys of a workspace are due because of the age that its policy lets a secret have, and says of how many.
+    /// What a key's own plan makes due sooner is announced as that.
+    pub(crate) async fn announce_ages(&self, workspace: WorkspaceId, every_days: i64) -> Result<u64, Fault> {
+        let (now, age, mut announced) = (self.clock.now(), TimeDelta::days(every_days), 0);
+        let mut nearer = now - LATEST;
+        for (kind, days) in THRESHOLDS {
+            let until = now + TimeDelta::days(days);
+            for _ in 0..PIECES_PER_RUN {
+                if days >= every_days {
+                    break;
+                }
+                let due = self.store.ages_due(workspace, kind, nearer - age..until - age, age).await?;
+                if due.is_empty() {
+                    break;
+                }
+                for key in due {
+                    let row = by_policy(&key, every_days);
+                    announced += u64::from(self.announce_rotation(&key, &row, kind, days).await?);
+                }
+            }
+            nearer = until;
+        }
+        Ok(announced)
+    }
+
     async fn announce_rotation(
         &self,
         key: &KeyRow,
@@ -137,6 +165,25 @@ impl KeysService {
         let notice = NoticeRow { subject_id: key.id, kind: kind.to_owned(), due_at: row.due_at };
         self.store.announce_once(change, vec![notice]).await
     }
+}
+
+/// What a policy asks of a key, as if it were planned.
+fn by_policy(key: &KeyRow, every_days: i64) -> RotationRow {
+    let made = key.secret_made_at;
+    let row = RotationRow {
+        key_id: key.id,
+        workspace_id: key.workspace_id,
+        every_days,
+        deadline_days: None,
+        due_at: made,
+        retires_at: None,
+    };
+    row.counted(made, made)
+}
+
+/// A change of when the key is due: verdicts say so everywhere when it returns.
+fn moves(store: &Store, id: KeyId, deed: Deed<'_>) -> Change {
+    Change::cuts_off(store, cut(id, true), deed)
 }
 
 fn plan<'a>(caller: &'a Caller, key: &KeyRow, action: &'static str, at: Timestamp) -> Deed<'a> {

@@ -11,6 +11,7 @@ mod credits;
 mod imports;
 mod invitations;
 mod keys;
+mod later;
 mod lists;
 mod lives;
 mod members;

@@ -46,6 +46,9 @@ impl KeysService {
         if let Some(since) = policy.disables_unused_since(now) {
             tended += self.disable_unused(workspace, since, now).await?;
         }
+        if let Some(days) = policy.max_secret_age_days() {
+            tended += self.announce_ages(workspace, days).await?;
+        }
         Ok(tended)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chrono::{DateTime, TimeDelta};
 use tollgate_kernel::{ConsumerId, Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_proto::{keys as wire, time::to_wire};
-use tollgate_verify::INSTANCE;
+use tollgate_verify::{Environment, INSTANCE};
 
 use crate::{
     KeysService,
@@ -49,7 +49,8 @@ impl Span {
 
     fn filter(self, partition: String) -> UsageFilter {
         let Self { minutes, step } = self;
-        UsageFilter { partition, subject: None, consumer: None, code: None, minutes, step }
+        let (subject, consumer, code, environment) = (None, None, None, None);
+        UsageFilter { partition, subject, consumer, code, environment, minutes, step }
     }
 }
 
@@ -60,6 +61,7 @@ struct Question {
     key: Option<KeyId>,
     consumer: Option<ConsumerId>,
     code: Option<String>,
+    environment: Option<Environment>,
     span: Span,
     grouping: Option<Grouping>,
     groups: u32,
@@ -76,6 +78,7 @@ impl Question {
             workspace: input::id(&message.workspace_id, "/workspace_id", it),
             key: input::id(&message.key_id, "/key_id", it),
             consumer: input::id(&message.consumer_id, "/consumer_id", it),
+            environment: input::known_environment(message.environment, it),
             span: Span::parse(message.span, now, it),
             grouping,
             groups: if message.limit == 0 { DEFAULT_GROUPS } else { message.limit },
@@ -98,6 +101,7 @@ impl Question {
                 ("/workspace_id", question.workspace.is_some()),
                 ("/key_id", question.key.is_some()),
                 ("/consumer_id", question.consumer.is_some()),
+                ("/environment", question.environment.is_some()),
                 ("/group_by", matches!(question.grouping, Some(Grouping::Key | Grouping::Consumer))),
             ];
             for (pointer, _) in named.into_iter().filter(|(_, named)| *named) {
@@ -113,6 +117,7 @@ impl Question {
             subject: self.key.map(|id| id.to_string()),
             consumer: self.consumer.map(|id| id.to_string()),
             code: self.code,
+            environment: self.environment,
             ..self.span.filter(partition)
         }
     }
@@ -127,7 +132,7 @@ impl KeysService {
         let mut problems = Problems::default();
         let span = Span::parse(message.span, self.clock.now(), &mut problems);
         problems.check()?;
-        let ((key, _, last_used), standing) = self.key_for(&caller, &message.key_id).await?;
+        let ((key, _, last_used, _), standing) = self.key_for(&caller, &message.key_id).await?;
         standing.require(Action::ReadUsage, "key")?;
         let partition = WorkspaceId::from(key.workspace_id).to_string();
         let subject = Some(KeyId::from(key.id).to_string());
@@ -142,12 +147,14 @@ impl KeysService {
         let caller = Caller::try_from(message.caller)?;
         let mut problems = Problems::default();
         let span = Span::parse(message.span, self.clock.now(), &mut problems);
+        let environment = input::known_environment(message.environment, &mut problems);
         problems.check()?;
         let (row, standing) = self.consumer_for(&caller, &message.consumer_id).await?;
         standing.require(Action::ReadUsage, "consumer")?;
         let partition = WorkspaceId::from(row.workspace_id).to_string();
         let consumer = Some(ConsumerId::from(row.id).to_string());
-        let (points, total) = self.points(&UsageFilter { consumer, ..span.filter(partition) }).await?;
+        let filter = UsageFilter { consumer, environment, ..span.filter(partition) };
+        let (points, total) = self.points(&filter).await?;
         Ok(wire::GetConsumerUsageResponse { points, total })
     }
 

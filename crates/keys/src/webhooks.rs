@@ -19,6 +19,7 @@ use crate::{
     access::{Action, Standing},
     caller::Caller,
     input::{self, Problems},
+    once::{Asked, gone},
     outbound::address::Target,
     page::Page,
     patch::Cleared,
@@ -36,14 +37,15 @@ const LONGEST_OVERLAP: u32 = 604_800;
 impl KeysService {
     pub(crate) async fn create_webhook(
         &self,
-        message: wire::CreateWebhookRequest,
+        mut message: wire::CreateWebhookRequest,
     ) -> Result<wire::CreateWebhookResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let named = input::id(&message.workspace_id, "/workspace_id", &mut problems);
         let url = self.url(&message.url, &mut problems);
         let events = events(&message.events, &mut problems);
         let description = input::description(&message.description, &mut problems);
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         let (workspace, standing) = self.workspace_of(&caller, named).await?;
         standing.require(Action::ManageWebhooks, "workspace")?;
@@ -66,11 +68,18 @@ impl KeysService {
             created_at: now.into(),
         };
         let change = self.webhook_change(&caller, workspace, id, "webhook.create");
-        if !self.store.webhook_insert(change, row.clone()).await? {
+        let once = self.once(&Asked::new(&caller, "webhook", &message), once.as_deref(), id, now);
+        let Some(created) = self.store.webhook_insert(change, row.clone(), once).await? else {
             let full = format!("A workspace has {MOST_WEBHOOKS} webhooks at most; delete one first.");
             return Err(Fault::new(Code::Conflict, full));
-        }
-        let secret = secret.shown().expose_secret().to_owned();
+        };
+        let (row, secret) = match created.before()? {
+            None => (row, secret.shown().expose_secret().to_owned()),
+            Some(before) => {
+                let before = self.store.webhook_by_id(before.typed()).await?;
+                (before.ok_or_else(gone)?, String::new())
+            }
+        };
         Ok(wire::CreateWebhookResponse { webhook: Some(webhook(row, now)), secret })
     }
 

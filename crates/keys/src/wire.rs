@@ -1,6 +1,6 @@
 //! Rows as the messages that answer with them.
 
-use tollgate_db::DbTime;
+use tollgate_db::{DbJson, DbTime};
 use tollgate_kernel::{
     ConsumerId, CreditAccountId, Fault, Id, InvitationId, KeyId, PlanId, RoleId, SecretId, ServiceKeyId,
     Timestamp, UserId, WorkspaceId,
@@ -9,6 +9,7 @@ use tollgate_proto::{keys as wire, ratelimit, time::to_wire};
 
 use crate::{
     limits::{Limit, in_force},
+    policy::Policy,
     store::{
         AuditEvent, ConsumerRow, EventRow, InvitationRow, KeyRecord, KeyRow, Membership, PlanRow,
         ResolvedKey, RoleRow, RoleScopes, ServiceKeyRow, WorkspaceRow, limits_from_json,
@@ -109,7 +110,8 @@ pub(crate) fn plan(row: PlanRow) -> Result<wire::Plan, Fault> {
     })
 }
 
-pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault> {
+pub(crate) fn key((key, plan, last_used, (planned, policy)): KeyRecord) -> Result<wire::Key, Fault> {
+    let rotation_due_at = due_at(&key, planned, &policy)?;
     Ok(wire::Key {
         id: KeyId::from(key.id).to_string(),
         workspace_id: WorkspaceId::from(key.workspace_id).to_string(),
@@ -134,11 +136,25 @@ pub(crate) fn key((key, plan, last_used): KeyRecord) -> Result<wire::Key, Fault>
         consumer_id: key.consumer_id.map(|id| ConsumerId::from(id).to_string()).unwrap_or_default(),
         roles: key.roles.0,
         disabled_at: instant(key.disabled_at),
+        rotation_due_at,
     })
 }
 
+/// When a key is to be rotated: by its plan, or by the policy if that is sooner.
+fn due_at(
+    key: &KeyRow,
+    planned: Option<DbTime>,
+    policy: &DbJson,
+) -> Result<Option<prost_types::Timestamp>, Fault> {
+    let by_policy = Policy::read(policy)?.max_secret_age().map(|age| key.secret_made_at.0 + age);
+    let sooner = planned.map(|at| at.0).into_iter().chain(by_policy).min();
+    Ok(sooner.map(to_wire))
+}
+
 pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
-    let ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account } = found;
+    let ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account, rotation_due_at } =
+        found;
+    let rotation_due_at = due_at(&key, rotation_due_at, &workspace.policy)?;
     let limits = limits(&key, &plan)?;
     let environment = wire::Environment::from(key.environment()?);
     let consumer_scopes = consumer.as_ref().and_then(|(_, plan)| plan.as_ref()).map(|plan| &plan.scopes.0);
@@ -167,6 +183,7 @@ pub(crate) fn grant(found: ResolvedKey) -> Result<wire::Grant, Fault> {
             revoked_at: instant(secret.revoked_at),
         }),
         credit_account_id: credit_account.map(|id| CreditAccountId::from(id).to_string()).unwrap_or_default(),
+        rotation_due_at,
     })
 }
 

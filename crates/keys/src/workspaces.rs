@@ -13,10 +13,11 @@ use crate::{
     caller::{Caller, Principal, nobody},
     input::{self, Problems},
     levels::{self, Level},
+    once::{Asked, gone},
     page::Page,
     patch::Cleared,
     plans::starting_plans,
-    store::{Change, Deed, MemberRow, Outcome, WorkspaceChanges, WorkspaceRow, limits_to_json},
+    store::{Change, Deed, MemberRow, WorkspaceChanges, WorkspaceRow, limits_to_json},
     wire as messages,
 };
 
@@ -52,11 +53,12 @@ impl KeysService {
 
     pub(crate) async fn create_workspace(
         &self,
-        message: wire::CreateWorkspaceRequest,
+        mut message: wire::CreateWorkspaceRequest,
     ) -> Result<wire::CreateWorkspaceResponse, Fault> {
-        let caller = Caller::try_from(message.caller)?;
+        let caller = Caller::try_from(message.caller.take())?;
         let mut problems = Problems::default();
         let name = input::name(&message.name, &mut problems);
+        let once = input::idempotency_key(&message.idempotency_key, &mut problems);
         problems.check()?;
         // A machine is a member of nothing.
         let Principal::User { id: owner, .. } = caller.principal else { return Err(forbidden()) };
@@ -72,18 +74,24 @@ impl KeysService {
         };
         let plans = starting_plans(id, &*self.clock, &*self.entropy);
         let (change, member) = (Change::grants(&self.store, deed), new_owner(id, owner, now));
-        let made =
-            self.store.workspace_create(change, row.clone(), member, plans, WORKSPACES_OF_A_USER).await?;
-        match made {
-            Outcome::Changed(()) | Outcome::Audited(()) => {
-                let workspace = messages::workspace(row, MemberRole::Owner.to_string())?;
-                Ok(wire::CreateWorkspaceResponse { workspace: Some(workspace) })
-            }
-            Outcome::Unchanged(()) => Err(Fault::new(
-                Code::Conflict,
-                format!("A user may make at most {WORKSPACES_OF_A_USER} workspaces beside the personal one."),
-            )),
-        }
+        let once = self.once(&Asked::new(&caller, "workspace", &message), once.as_deref(), id, now);
+        let most = WORKSPACES_OF_A_USER;
+        let made = self.store.workspace_create(change, row.clone(), member, plans, most, once).await?;
+        let Some(created) = made else {
+            let what = format!("A user may make at most {most} workspaces beside the personal one.");
+            return Err(Fault::new(Code::Conflict, what));
+        };
+        let (row, role) = match created.before()? {
+            None => (row, MemberRole::Owner),
+            Some(before) => self.made_before(before.typed(), owner).await?,
+        };
+        Ok(wire::CreateWorkspaceResponse { workspace: Some(messages::workspace(row, role.to_string())?) })
+    }
+
+    /// A workspace that the user has made, and what the user is in it. One who has left it is told no more of it.
+    async fn made_before(&self, id: WorkspaceId, user: UserId) -> Result<(WorkspaceRow, MemberRole), Fault> {
+        let role = self.store.member_role(id, user).await?.ok_or_else(gone)?;
+        Ok((self.store.workspace_by_id(id).await?.ok_or_else(gone)?, role))
     }
 
     pub(crate) async fn list_workspaces(

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tollgate_kernel::{Entropy, hex, unhex};
+use tollgate_kernel::{Entropy, hex, looks_secret, unhex};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
@@ -58,7 +58,7 @@ impl Context {
         CURRENT.scope(self, future).await
     }
 
-    /// The request's id: the client's own if it sent a plain one of at most 128 characters.
+    /// The request's id: the client's own if it sent a plain one of at most 128 characters, and no credential.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
@@ -82,7 +82,42 @@ impl Context {
 }
 
 fn is_request_id(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    (1..=128).contains(&id.len()) && is_plain && !looks_secret(id)
+}
+
+/// A path for the log: its words and ids, and `…` for all else, since a client may have put a credential there. All of the name of
+/// an RPC.
+fn loggable(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    if let ["", service, method] = parts[..]
+        && service.contains('.')
+        && service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+        && method.bytes().all(|b| b.is_ascii_alphabetic())
+    {
+        return path.to_owned();
+    }
+    parts
+        .into_iter()
+        .map(|part| if is_word(part) || is_id(part) { part } else { "…" })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+/// Shorter than any credential, and plain.
+fn is_word(part: &str) -> bool {
+    part.len() <= 15
+        && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+}
+
+/// An id of ours: a short word, and 26 letters and digits. Nothing that is secret has this form and one of these words.
+fn is_id(part: &str) -> bool {
+    const KINDS: [&str; 10] = ["con", "dlv", "inv", "key", "pln", "rol", "sec", "svc", "usr", "whk"];
+    part.split_once('_').is_some_and(|(kind, digits)| {
+        (kind == "ws" || KINDS.contains(&kind))
+            && digits.len() == 26
+            && digits.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    })
 }
 
 /// The trace id and flags of a version-00 `traceparent`; a later version is read as far as 00 reaches.
@@ -144,13 +179,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = Context::from_headers(request.headers(), &*self.entropy);
-        // The path only: a query may hold what is not for the log.
+        // Nothing of the query, and of the rest what can be no credential: all of it may be a mistake of the client's.
+        let method = request.method().as_str();
         let span = tracing::info_span!(
             "request",
             id = context.request_id(),
             trace = context.trace_id(),
-            method = %request.method(),
-            path = request.uri().path(),
+            method = if looks_secret(method) { "…" } else { method },
+            path = loggable(request.uri().path()),
         );
         let handled = {
             let _entered = span.enter();
@@ -204,9 +240,35 @@ mod tests {
     }
 
     #[test]
+    fn of_a_path_words_and_ids_are_logged() {
+        for path in [
+            "/v1/keys/key_01jd3t9y2ve5rbq2m8xg7kz4hn/overrides/minute",
+            "/v1/workspaces/ws_01jd3t9y2ve5rbq2m8xg7kz4hn",
+            "/.well-known/jwks.json",
+            "/v1/secret-scanning/github",
+            "/tollgate.keys.v1.Keys/ListWebhookDeliveries",
+            "/",
+            "",
+        ] {
+            assert_eq!(loggable(path), path);
+        }
+        for (path, logged) in [
+            ("/v1/keys/tg_live_1aB2cD3eF4gH", "/v1/keys/…"),
+            ("/sk_0123456789/x", "/…/x"),
+            ("/v1/0123456789abcdef", "/v1/…"),
+            ("/xyz_01jd3t9y2ve5rbq2m8xg7kz4hn", "/…"),
+            ("/a.b/tg_live_1", "/a.b/…"),
+            ("/A.b/tg1", "/…/tg1"),
+            ("//%74g_live", "//…"),
+        ] {
+            assert_eq!(loggable(path), logged);
+        }
+    }
+
+    #[test]
     fn a_request_id_is_kept_if_it_is_plain() {
         assert_eq!(with(&REQUEST_ID, "order-7.a:b_c").request_id(), "order-7.a:b_c");
-        for wrong in ["", "a b", "<script>", &"x".repeat(129)] {
+        for wrong in ["", "a b", "<script>", "tg_live_1aB2cD3eF4gH", &"x".repeat(129)] {
             assert!(with(&REQUEST_ID, wrong).request_id().starts_with("req_"), "{wrong}");
         }
     }

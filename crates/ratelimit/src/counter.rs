@@ -88,6 +88,7 @@ impl Counter {
             }
             Store::Redis {
                 url,
+                tls,
                 prefix,
                 timeout,
                 connect_timeout,
@@ -100,7 +101,7 @@ impl Counter {
                 let memory = memory(max_states);
                 let pace = redis::Pace { timeout, connect_timeout, retry_interval };
                 let ahead = Ahead::new(charge_ahead, clock.clone(), entropy.clone());
-                let redis = Redis::open(&url, prefix, pace, check_eviction, clock.clone(), entropy)?;
+                let redis = Redis::open(&url, &tls, prefix, pace, check_eviction, clock.clone(), entropy)?;
                 Self::Redis(Fallback::new(redis, memory, Denials::new(denial_cache), ahead, clock))
             }
         })

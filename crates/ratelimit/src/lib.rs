@@ -14,4 +14,4 @@ mod settings;
 mod tally;
 
 pub use service::RateLimitService;
-pub use settings::{Config, Settings, Store};
+pub use settings::{Config, Settings, Store, Tls};

@@ -63,10 +63,11 @@ impl Default for Config {
 impl Config {
     /// The settings of a role that counts in this Redis, or in its own process if there is none; of that, what was counted
     /// is kept in this file while no process runs.
-    pub fn settings(&self, redis: Option<SecretString>, snapshot: Option<PathBuf>) -> Settings {
+    pub fn settings(&self, redis: Option<(SecretString, Tls)>, snapshot: Option<PathBuf>) -> Settings {
         let max_states = self.memory_max_states;
-        let store = redis.map_or(Store::Memory { max_states, snapshot }, |url| Store::Redis {
+        let store = redis.map_or(Store::Memory { max_states, snapshot }, |(url, tls)| Store::Redis {
             url,
+            tls,
             prefix: self.redis_prefix.clone(),
             timeout: Duration::from_millis(self.redis_timeout_ms),
             connect_timeout: Duration::from_millis(self.redis_connect_timeout_ms),
@@ -78,6 +79,20 @@ impl Config {
         });
         Settings { store }
     }
+}
+
+/// How TLS is spoken to a Redis whose address asks for it. The files are read at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificates, in PEM, of those who may say who is Redis, and nobody else may. Empty, the default: those that the
+    /// machine trusts.
+    pub ca_file: PathBuf,
+    /// The certificate, in PEM, that this process shows, and those between it and one that Redis trusts. Empty, the default:
+    /// it shows none.
+    pub client_cert_file: PathBuf,
+    /// The key of that certificate, in PEM. Empty if there is none.
+    pub client_key_file: PathBuf,
 }
 
 /// What the service needs to know.
@@ -101,8 +116,11 @@ pub enum Store {
     /// In Redis 6 or later, or what speaks like it.
     Redis {
         /// `redis://[user:password@]host[:port][/database]`, `redis+cluster://[user:password@]host[:port],…` or
-        /// `redis+sentinel://[user:password@]host[:port],…/name[/database][?sentinel_password=…]`
+        /// `redis+sentinel://[user:password@]host[:port],…/name[/database][?sentinel_password=…]`; with `rediss` for `redis`
+        /// if TLS is spoken there
         url: SecretString,
+        /// How TLS is spoken, if it is.
+        tls: Tls,
         /// Begins the name of every key. No braces.
         prefix: String,
         /// A check that takes longer is decided by the failure policy of its limits.

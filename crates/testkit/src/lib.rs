@@ -5,6 +5,7 @@
 //! Tests that need a server are `#[ignore = "needs PostgreSQL"]`, `#[ignore = "needs Redis"]` or `#[ignore = "needs nginx"]`, so that `cargo test` runs
 //! everywhere; `scripts/test` brings the servers up and runs them too.
 
+mod authority;
 mod bulk;
 mod clock;
 mod database;
@@ -18,8 +19,10 @@ mod private_redis;
 mod private_sentinels;
 mod process;
 mod redis;
+mod skew;
 
 pub use self::{
+    authority::{Authority, Certified},
     bulk::Bulk,
     clock::MockClock,
     database::TestDatabase,

@@ -67,6 +67,11 @@ impl<P: Program> Private<P> {
         P::url(way).into()
     }
 
+    /// Where its data is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         process::local(self.port)

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use tollgate_kernel::SecretString;
 
 use crate::{
+    authority::Authority,
     private_redis::PrivateRedis,
     process::{self, until},
 };
@@ -18,23 +19,34 @@ const RANGES: [(u16, u16); 3] = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
 pub struct PrivateCluster {
     /// The three primaries, as it began; then their replicas.
     pub nodes: Vec<PrivateRedis>,
+    scheme: &'static str,
 }
 
 impl PrivateCluster {
     /// Starts three primaries, and a replica for each of the first `replicas` of them.
     pub async fn start(replicas: usize) -> Self {
-        let nodes = join_all((0..RANGES.len() + replicas).map(|_| node())).await;
-        let cluster = Self { nodes };
+        Self::of(replicas, None).await
+    }
+
+    /// Starts three primaries that speak nothing but TLS, with the caller and with each other.
+    pub async fn start_tls(authority: &Authority) -> Self {
+        Self::of(0, Some(authority)).await
+    }
+
+    async fn of(replicas: usize, authority: Option<&Authority>) -> Self {
+        let nodes = join_all((0..RANGES.len() + replicas).map(|_| node(authority))).await;
+        let scheme = if authority.is_some() { "rediss" } else { "redis" };
+        let cluster = Self { nodes, scheme };
         cluster.join().await;
         cluster.replicate().await;
         cluster
     }
 
-    /// `redis+cluster://…`, by its first three nodes.
+    /// `redis+cluster://…`, or over TLS `rediss+cluster://…`, by its first three nodes.
     pub fn url(&self) -> SecretString {
         let nodes: Vec<_> =
             self.nodes[..RANGES.len()].iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://{}", nodes.join(",")).into()
+        format!("{}+cluster://{}", self.scheme, nodes.join(",")).into()
     }
 
     /// Which of the nodes has the slot of this hash tag, as the node `asked` knows it.
@@ -119,9 +131,9 @@ impl PrivateCluster {
     }
 }
 
-async fn node() -> PrivateRedis {
+async fn node(authority: Option<&Authority>) -> PrivateRedis {
     let bus = process::free_port().to_string();
-    PrivateRedis::start_with(&[
+    let settings = [
         "--cluster-enabled",
         "yes",
         "--cluster-port",
@@ -132,8 +144,14 @@ async fn node() -> PrivateRedis {
         "0",
         "--cluster-require-full-coverage",
         "no",
-    ])
-    .await
+    ];
+    match authority {
+        None => PrivateRedis::start_with(&settings).await,
+        Some(authority) => {
+            let among_them = ["--tls-cluster", "yes", "--tls-replication", "yes"];
+            PrivateRedis::start_tls(authority, &[&settings[..], &among_them].concat()).await
+        }
+    }
 }
 
 /// A field of what it says about its replication.

@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
+use tollgate_kernel::SecretString;
 
 use crate::{
+    authority::Authority,
     private::{Private, Program},
     process,
+    skew::Skew,
 };
 
 /// A Redis server of its own, on a port of its own, with its data in a temporary folder. Ended on drop.
@@ -16,7 +19,12 @@ pub type PrivateRedis = Private<Redis>;
 #[derive(Debug)]
 pub struct Redis {
     settings: Vec<String>,
+    is_tls: bool,
+    skew: Option<Skew>,
 }
+
+/// The way to the server that is no network's, in the folder of its data.
+const SOCKET: &str = "redis.sock";
 
 /// How long one answer may take, of a server that may not be there.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -34,7 +42,30 @@ impl Private<Redis> {
 
     /// Starts a server with these settings too: `["--name", "value", …]`.
     pub async fn start_with(settings: &[&str]) -> Self {
-        Self::started(Redis { settings: settings.iter().map(|&word| word.to_owned()).collect() }).await
+        Self::started(Redis { settings: words(settings), is_tls: false, skew: None }).await
+    }
+
+    /// Starts a server with these settings whose clock is so many seconds ahead; behind, if there are fewer than none.
+    pub async fn start_skewed(seconds: i64, settings: &[&str]) -> Self {
+        let skew = Some(Skew::of(seconds));
+        Self::started(Redis { settings: words(settings), is_tls: false, skew }).await
+    }
+
+    /// Starts a server that speaks nothing but TLS, as 127.0.0.1, and says who it is by this authority; with these settings
+    /// too. It asks nobody who they are.
+    pub async fn start_tls(authority: &Authority, settings: &[&str]) -> Self {
+        let own = authority.certify(&["127.0.0.1"]);
+        let file = |path: &Path| path.to_str().expect("a temporary folder has a plain name").to_owned();
+        let (ca, certificate, key) = (file(&authority.file()), file(&own.certificate), file(&own.key));
+        let tls = ["--tls-ca-cert-file", &ca, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let asks_nobody = ["--tls-auth-clients", "no"];
+        let settings = words(&[&tls[..], &asks_nobody, settings].concat());
+        Self::started(Redis { settings, is_tls: true, skew: None }).await
+    }
+
+    /// Its address over TLS.
+    pub fn tls_url(&self) -> SecretString {
+        format!("rediss://{}", self.address()).into()
     }
 
     /// The port that it listens on, on 127.0.0.1.
@@ -42,9 +73,9 @@ impl Private<Redis> {
         self.address().port()
     }
 
-    /// What it answers to a command, as [`redis_asked`] does.
+    /// What it answers to a command, as [`redis_asked`] does; by a way that is no network's.
     pub async fn ask<T: redis::FromRedisValue>(&self, words: &str) -> Option<T> {
-        redis_asked(&Redis::url(self.address()), words).await
+        redis_asked(&socket(self.folder()), words).await
     }
 
     /// Carries out a command, written in words.
@@ -67,24 +98,35 @@ impl Program for Redis {
         let program = process::program("redis-server", &[]);
         let mut command = Command::new(program.expect("Redis is installed (Debian: redis-server)"));
         let port = port.to_string();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "no"]);
-        command.args(["--save", ""]).arg("--dir").arg(folder).args(&self.settings);
+        if self.is_tls {
+            command.args(["--port", "0", "--tls-port", &port]);
+        } else {
+            command.args(["--port", &port]);
+        }
+        command.args(["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "no"]);
+        if let Some(skew) = &self.skew {
+            skew.apply(&mut command);
+        }
+        command.args(["--save", ""]).arg("--dir").arg(folder);
+        command.arg("--unixsocket").arg(folder.join(SOCKET)).args(&self.settings);
         command
     }
 
-    async fn lives_in(address: SocketAddr, folder: &Path) -> bool {
-        let url = Self::url(address);
-        let mut command = redis::cmd("CONFIG");
-        command.arg("GET").arg("dir");
-        let answer = ask::<Vec<String>>(&url, command).await.unwrap_or_default();
-        // It says where it lives while it still reads its data, but not PONG.
-        answer.get(1).is_some_and(|dir| process::same_file(Path::new(dir), folder))
-            && redis_answers(&url).await
+    async fn lives_in(_: SocketAddr, folder: &Path) -> bool {
+        redis_answers(&socket(folder)).await
     }
 
     fn url(address: SocketAddr) -> String {
         format!("redis://{address}")
     }
+}
+
+fn socket(folder: &Path) -> String {
+    format!("unix://{}", folder.join(SOCKET).display())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
 }
 
 /// Whether a Redis server answers at this URL, within a second.

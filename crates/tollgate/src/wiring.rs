@@ -486,6 +486,7 @@ pub(crate) fn counters(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<RateLimitService, Fault> {
-    let settings = config.ratelimit.settings(config.redis.url.clone(), snapshot);
+    let redis = config.redis.url.clone().map(|url| (url, config.redis.tls.clone()));
+    let settings = config.ratelimit.settings(redis, snapshot);
     RateLimitService::open(settings, clock, entropy)
 }

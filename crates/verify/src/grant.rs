@@ -94,6 +94,8 @@ pub struct Grant {
     pub secret: Option<SecretGrant>,
     /// Whose credits its calls spend; absent: they are not metered.
     pub credit_account_id: Option<CreditAccountId>,
+    /// When the key is to be rotated, or was. It is told and decides nothing.
+    pub rotation_due_at: Option<Timestamp>,
 }
 
 /// What a key has from its consumer.

@@ -38,6 +38,7 @@ impl TryFrom<keys::Grant> for Grant {
             workspace_limits: wire.workspace_limits,
             secret: wire.secret.map(SecretGrant::try_from).transpose()?,
             credit_account_id: optional_id(&wire.credit_account_id)?,
+            rotation_due_at: instant(wire.rotation_due_at)?,
         })
     }
 }

@@ -178,7 +178,7 @@ fn piece(
         }
     }
     let columns = "id,workspace_id,plan_id,name,name_folded,environment,start,scopes,limits,allowed_ips,metadata,\
-                   enabled,expires_at,revoked_at,created_by,created_at,consumer_id";
+                   enabled,expires_at,revoked_at,created_by,created_at,secret_made_at,consumer_id";
     let mut all = format!(
         "INSERT INTO keys ({columns}) VALUES {keys};\
          INSERT INTO secrets (id,key_id,public_id,digest,created_at,start) VALUES {secrets};"
@@ -212,10 +212,11 @@ fn key(
         if number % 4 < 2 { words.id(tables.consumers[number % CONSUMERS]) } else { "NULL".to_owned() };
     format!(
         "({},{},{},'{name}','{name}','{environment}','{start}',{nothing},'[]',{nothing},'{metadata}',{enabled},{expires},\
-         {revoked},'usr_bench',{},{consumer})",
+         {revoked},'usr_bench',{},{},{consumer})",
         words.id(id),
         words.id(tables.workspace),
         words.id(tables.plans[number % tables.plans.len()]),
+        words.time(at),
         words.time(at),
     )
 }

@@ -17,7 +17,7 @@ use tollgate_proto::{
     RateLimit,
     ratelimit::{Charge, CheckRequest, CheckResponse, Limit, rate_limit_client::RateLimitClient},
 };
-use tollgate_ratelimit::{Config, RateLimitService, Store};
+use tollgate_ratelimit::{Config, RateLimitService, Store, Tls};
 use tollgate_testkit::TestRedis;
 use tonic::{Request, transport::Channel};
 
@@ -82,7 +82,7 @@ impl Door {
     pub(super) fn redis(redis: &TestRedis, corner: &str, charge_ahead_ms: u64) -> Result<Self, Problem> {
         let redis_prefix = format!("{}{corner}", redis.prefix());
         let config = Config { redis_prefix, charge_ahead_ms, ..Config::default() };
-        let mut store = config.settings(Some(redis.url()), None).store;
+        let mut store = config.settings(Some((redis.url(), Tls::default())), None).store;
         if let Store::Redis { timeout, connect_timeout, .. } = &mut store {
             (*timeout, *connect_timeout) = (PATIENCE, PATIENCE);
         }

@@ -3,13 +3,20 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use tollgate_proto::kernel;
+use tollgate_kernel::Fault;
+use tollgate_proto::{
+    fault::from_status,
+    identity::GetUserRequest,
+    kernel::{self, caller::Principal as WirePrincipal},
+};
+use tonic::Request;
 
 use super::{ClientIp, Presented};
 use crate::{
     app::App,
     principal::{self, Principal},
     problem::Problem,
+    wire::required,
 };
 
 /// The caller, and where it calls from.
@@ -22,6 +29,17 @@ impl Caller {
     /// The first field of the request to a role.
     pub(crate) fn to_proto(&self) -> kernel::Caller {
         principal::caller(self.principal.to_proto(), self.ip.to_string())
+    }
+
+    /// The same with a user's e-mail address, for a role that compares it with something: only identity knows it.
+    pub(crate) async fn with_address(&self, app: &App) -> Result<kernel::Caller, Fault> {
+        let mut caller = self.to_proto();
+        let request = GetUserRequest { caller: Some(caller.clone()) };
+        if let Some(WirePrincipal::User(user)) = &mut caller.principal {
+            let answer = app.identity.get_user(Request::new(request)).await.map_err(from_status)?;
+            user.email = required(answer.into_inner().user, "user")?.email;
+        }
+        Ok(caller)
     }
 }
 

@@ -2,6 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, request::Parts};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use crate::problem::Problem;
 
@@ -16,6 +24,24 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parse(&parts.headers).map(Self)
+    }
+}
+
+/// In the OpenAPI document: `params(IdempotencyKey)`.
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.min_length(Some(1)).max_length(Some(MAX_LENGTH)).pattern(Some("^[!-~]+$"));
+        let header = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "Makes a retry safe: 1 to 128 visible ASCII characters. The same caller with the same key and the same request \
+                 within a day gets what the first has made, and nothing more is made.",
+            ))
+            .schema(Some(text));
+        vec![header.build()]
     }
 }
 

@@ -1,4 +1,5 @@
-//! A JSON body of a known form: at most 64 KiB, nested at most 32 deep, no name twice, no unknown field.
+//! A JSON body of a known form: at most 64 KiB, or 1 MiB where many things come at once, nested at most 32 deep, no name twice, no
+//! unknown field.
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -22,12 +23,18 @@ use crate::problem::Problem;
 /// Largest body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
+/// Largest body that brings many things at once, in bytes.
+const MAX_LARGE_BODY: usize = 1024 * 1024;
+
 /// How much of a body that is too large is read and thrown away, so that a client that is still sending hears the answer
 /// instead of a reset connection.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// The body, as a `T`; and a `T` as the body of an answer.
 pub(crate) struct Json<T>(pub(crate) T);
+
+/// A body that brings many things at once, as a `T`.
+pub(crate) struct LargeJson<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -39,19 +46,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNSUPPORTED_MEDIA_TYPE",
-                "Unsupported media type",
-                "Send the body as `Content-Type: application/json`.",
-            ));
-        }
-        // A client that asks first has sent nothing yet.
-        let discard = if parts.headers.contains_key(EXPECT) { 0 } else { MAX_DISCARDED };
-        parse(&read(body, discard).await?).map(Self)
+        taken(request, MAX_BODY).await.map(Self)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LargeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        taken(request, MAX_LARGE_BODY).await.map(Self)
+    }
+}
+
+/// The body of the request, of at most so many bytes.
+async fn taken<T: DeserializeOwned>(request: Request, most: usize) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "Unsupported media type",
+            "Send the body as `Content-Type: application/json`.",
+        ));
+    }
+    // A client that asks first has sent nothing yet.
+    let discard = if parts.headers.contains_key(EXPECT) { 0 } else { MAX_DISCARDED };
+    parse(&read(body, most, discard).await?)
 }
 
 /// 400 for what is not JSON, 422 for JSON that is not a `T`.
@@ -72,18 +92,18 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read(mut body: Body, discard: usize) -> Result<Bytes, Problem> {
+async fn read(mut body: Body, most: usize, discard: usize) -> Result<Bytes, Problem> {
     let mut read = Vec::new();
     let declared = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
-    if declared > MAX_BODY && discard == 0 {
-        return Err(too_large());
+    if declared > most && discard == 0 {
+        return Err(too_large(most));
     }
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::bad_request("The body ended early."))?;
         let Some(data) = frame.data_ref() else { continue };
-        if read.len() + data.len() > MAX_BODY {
+        if read.len() + data.len() > most {
             throw_away(body, discard).await;
-            return Err(too_large());
+            return Err(too_large(most));
         }
         read.extend_from_slice(data);
     }
@@ -100,12 +120,12 @@ async fn throw_away(mut body: Body, mut left: usize) {
     }
 }
 
-fn too_large() -> Problem {
+fn too_large(most: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "CONTENT_TOO_LARGE",
         "Content too large",
-        "The body may have at most 64 KiB.",
+        format!("The body may have at most {} KiB.", most / 1024),
     )
 }
 
@@ -255,9 +275,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_brings_much_may_be_larger_and_is_bounded_too() {
+        let sent = async |length: usize| {
+            let body = format!(r#"{{"name":"{}"}}"#, "x".repeat(length - 11));
+            let request = Request::builder().header(CONTENT_TYPE, "application/json");
+            let request = request.body(body.into()).expect("a request");
+            let taken = LargeJson::<Body>::from_request(request, &()).await;
+            taken.map_or_else(|problem| problem.status().as_u16(), |_| 200)
+        };
+        assert_eq!(sent(MAX_BODY + 1).await, 200);
+        assert_eq!(sent(MAX_LARGE_BODY).await, 200);
+        assert_eq!(sent(MAX_LARGE_BODY + 1).await, 413);
+    }
+
+    #[tokio::test]
     async fn a_secret_is_not_repeated() {
-        for body in [r#"{"name":"a","count":"hunter2"}"#, r#"{"name":"a","color":"hunter2"}"#] {
-            assert!(!json_sent(body).await.1.to_string().contains("hunter2"), "{body}");
+        for body in [
+            r#"{"name":"a","count":"hunter2"}"#,
+            r#"{"name":"a","color":"hunter2"}"#,
+            r#"{"name":"a","tg_live_hunter2":1}"#,
+            r#"{"name":"a","metadata":{"tg_live_hunter2":{"a":1,"a":2}}}"#,
+            r#"{"name":"a","whsec_hunter2":"#,
+        ] {
+            let (status, said) = json_sent(body).await;
+            assert!([400, 422].contains(&status) && !said.to_string().contains("hunter2"), "{body}: {said}");
         }
     }
 }

@@ -14,7 +14,7 @@ mod shape;
 pub(crate) use caller::Caller;
 pub(crate) use id::{PathId, PathName};
 pub(crate) use idempotency::IdempotencyKey;
-pub(crate) use json::Json;
+pub(crate) use json::{Json, LargeJson};
 pub(crate) use patch::{Cleared, Patch};
 pub(crate) use presented::{ClientIp, Presented};
 pub(crate) use query::{Prefix, Query, QueryWith};

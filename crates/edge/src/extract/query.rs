@@ -100,6 +100,7 @@ mod tests {
             ("limit=1&limit=2", "/limit", "is there twice"),
             ("page=1", "/page", "is not a known field"),
             ("a/b=1", "/a~1b", "is not a known field"),
+            ("tg_live_hunter2=1", "/…", "is not a known field"),
             ("cursor=%00", "/cursor", "must not contain U+0000"),
             ("from=yesterday", "/from", "is not valid"),
         ] {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde_path_to_error::{Path, Segment};
-use tollgate_kernel::Violation;
+use tollgate_kernel::{Violation, looks_secret};
 
 /// The JSON pointer of a path.
 pub(super) fn pointer(path: &Path) -> String {
@@ -17,8 +17,11 @@ pub(super) fn pointer(path: &Path) -> String {
         .collect()
 }
 
-/// A name as a part of a JSON pointer.
+/// A name as a part of a JSON pointer. A credential where a name belongs is not repeated.
 pub(super) fn escape(name: &str) -> Cow<'_, str> {
+    if looks_secret(name) {
+        return "…".into();
+    }
     if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1").into() } else { name.into() }
 }
 

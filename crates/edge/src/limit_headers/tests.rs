@@ -121,7 +121,7 @@ fn a_bucket_is_said_to_fill_in_the_time_that_it_takes() {
             algorithm: Algorithm::TokenBucket.into(),
             ..state("bucket", 1, 1)
         };
-        assert_eq!(headers(&allowed(vec![state]), &[limit], true)[&POLICY], expected);
+        assert_eq!(headers(&allowed(vec![state]), &[&limit], true)[&POLICY], expected);
     }
 }
 

@@ -1,9 +1,6 @@
 //! Consumers: whom a workspace gives keys to.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,8 +13,8 @@ use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
-    keys::location,
     limit::Limit,
     list::{list_of, page},
 };
@@ -165,7 +162,7 @@ pub(crate) struct ConsumersQuery {
 #[utoipa::path(
     post, path = "/v1/consumers", operation_id = "createConsumer", tag = "consumers",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The consumer was made.", body = Consumer, headers(
             ("Location" = String, description = "The consumer's address."),
@@ -180,7 +177,7 @@ pub(crate) async fn create_consumer(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewConsumer>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Consumer>), Problem> {
+) -> Result<Created<Consumer>, Problem> {
     let request = CreateConsumerRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -194,8 +191,8 @@ pub(crate) async fn create_consumer(
     };
     let answer = app.keys.create_consumer(Request::new(request)).await?.into_inner();
     let record: Consumer = required(answer.consumer, "consumer")?.try_into()?;
-    let location = location(&format!("/v1/consumers/{}", record.id))?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
+    let path = format!("/v1/consumers/{}", record.id);
+    Ok(Created::at(path, record))
 }
 
 /// List consumers

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    extract::{Caller, Json, PathId, Query},
+    extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
     wire::{all, instant, optional_instant, required},
 };
@@ -127,9 +127,10 @@ pub(crate) struct CreditGrant {
     /// How many.
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64, example = 10_000)]
     amount: u64,
-    /// Names the grant: the same again adds nothing, and is answered as the first time. Without colons.
-    #[schema(min_length = 1, max_length = 128, example = "invoice-4711")]
-    request_id: String,
+    /// Names the grant: the same again adds nothing, and is answered as the first time, for as long as the ledger is kept (400 days, or
+    /// what the operator has set). Without colons. The `Idempotency-Key` if it is not given; if both are, they are the same.
+    #[schema(nullable = false, min_length = 1, max_length = 128, example = "invoice-4711")]
+    request_id: Option<String>,
 }
 
 /// One movement of an account. All of them together are its balance.
@@ -237,7 +238,10 @@ pub(crate) async fn delete_key_credits(
 #[utoipa::path(
     post, path = "/v1/keys/{id}/credits/grants", operation_id = "grantKeyCredits", tag = "credits",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        IdempotencyKey,
+    ),
     responses(
         (status = 201, description = "They were granted, now or before.", body = CreditEntry),
         (status = 403, description = "The caller may not change credits here."),
@@ -248,9 +252,10 @@ pub(crate) async fn grant_key_credits(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<KeyId>,
+    once: IdempotencyKey,
     Json(body): Json<CreditGrant>,
 ) -> Result<(StatusCode, Json<CreditEntry>), Problem> {
-    grant(&app, &caller, id.to_string(), body).await
+    grant(&app, &caller, id.to_string(), once, body).await
 }
 
 /// List what moved in a key's credits
@@ -351,7 +356,10 @@ pub(crate) async fn delete_consumer_credits(
 #[utoipa::path(
     post, path = "/v1/consumers/{id}/credits/grants", operation_id = "grantConsumerCredits", tag = "credits",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the consumer.", example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the consumer.", example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        IdempotencyKey,
+    ),
     responses(
         (status = 201, description = "They were granted, now or before.", body = CreditEntry),
         (status = 403, description = "The caller may not change credits here."),
@@ -362,9 +370,10 @@ pub(crate) async fn grant_consumer_credits(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<ConsumerId>,
+    once: IdempotencyKey,
     Json(body): Json<CreditGrant>,
 ) -> Result<(StatusCode, Json<CreditEntry>), Problem> {
-    grant(&app, &caller, id.to_string(), body).await
+    grant(&app, &caller, id.to_string(), once, body).await
 }
 
 /// List what moved in a consumer's credits
@@ -431,12 +440,26 @@ async fn grant(
     app: &App,
     caller: &Caller,
     owner_id: String,
+    once: IdempotencyKey,
     body: CreditGrant,
 ) -> Result<(StatusCode, Json<CreditEntry>), Problem> {
     let CreditGrant { amount, request_id } = body;
+    let request_id = named(request_id, once)?;
     let request = GrantCreditsRequest { caller: Some(caller.to_proto()), owner_id, amount, request_id };
     let answer = app.keys.grant_credits(Request::new(request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(required(answer.entry, "entry")?.try_into()?)))
+}
+
+/// What a grant is known by. One name in two places is one name.
+fn named(request_id: Option<String>, IdempotencyKey(once): IdempotencyKey) -> Result<String, Fault> {
+    match request_id {
+        None if once.is_empty() => {
+            Err(Fault::invalid("/request_id", "is required, unless there is an `Idempotency-Key`"))
+        }
+        None => Ok(once),
+        Some(request_id) if once.is_empty() || once == request_id => Ok(request_id),
+        Some(_) => Err(Fault::invalid("/request_id", "must be the same as the `Idempotency-Key`")),
+    }
 }
 
 async fn ledger(

@@ -1,33 +1,25 @@
 //! Invitations into a workspace: made, listed, ended, accepted.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
-use tollgate_proto::{
-    identity::GetUserRequest,
-    kernel::caller::Principal,
-    keys::{
-        self, AcceptInvitationRequest, CreateInvitationRequest, ListInvitationsRequest,
-        RevokeInvitationRequest,
-    },
+use tollgate_proto::keys::{
+    self, AcceptInvitationRequest, CreateInvitationRequest, ListInvitationsRequest, RevokeInvitationRequest,
 };
 use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
-    keys::location,
+    created::Created,
     list::{PageQuery, list_of},
     members::Member,
 };
 use crate::{
     app::App,
-    extract::{Caller, Json, PathId, PathName, Query},
+    extract::{Caller, IdempotencyKey, Json, PathId, PathName, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// Somebody who is to be asked to become a member.
@@ -99,9 +91,11 @@ pub(crate) struct CreatedInvitation {
     /// Its record.
     #[serde(flatten)]
     record: Invitation,
-    /// What the one who is invited needs: shown here and never again. No mail is sent: pass it on.
-    #[schema(example = "tg_inv_…")]
-    token: String,
+    /// What the one who is invited needs: shown here and never again. No mail is sent: pass it on. Left out of the answer to a
+    /// retry with the same `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "tg_inv_…")]
+    token: Option<String>,
 }
 
 list_of! {
@@ -123,32 +117,37 @@ fn days(days: Option<u32>) -> Result<u32, Fault> {
 #[utoipa::path(
     post, path = "/v1/workspaces/{id}/invitations", operation_id = "createInvitation", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")),
+    params(
+        ("id" = String, Path, description = "Names the workspace.", example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn"),
+        IdempotencyKey,
+    ),
     responses(
         (status = 201, description = "The invitation was made; its token is shown this once.", body = CreatedInvitation,
             headers(("Location" = String, description = "Where it can be revoked."))),
         (status = 403, description = "The caller may not invite here, or not to this role."),
-        (status = 409, description = "Too many invitations are pending."),
+        (status = 409, description = "Too many invitations are pending, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_invitation(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<WorkspaceId>,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewInvitation>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedInvitation>), Problem> {
+) -> Result<Created<CreatedInvitation>, Problem> {
     let request = CreateInvitationRequest {
         caller: Some(caller.to_proto()),
         workspace_id: id.to_string(),
         email: body.email,
         role: body.role,
         expires_in_days: days(body.expires_in_days)?,
+        idempotency_key,
     };
     let answer = app.keys.create_invitation(Request::new(request)).await?.into_inner();
     let record: Invitation = required(answer.invitation, "invitation")?.try_into()?;
-    let location = location(&format!("/v1/workspaces/{id}/invitations/{}", record.id))?;
-    let created = CreatedInvitation { record, token: answer.token };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(created)))
+    let path = format!("/v1/workspaces/{id}/invitations/{}", record.id);
+    let created = CreatedInvitation { record, token: filled(answer.token) };
+    Ok(Created::at(path, created))
 }
 
 /// List invitations
@@ -232,13 +231,7 @@ pub(crate) async fn accept_invitation(
     caller: Caller,
     Json(body): Json<Acceptance>,
 ) -> Result<Json<Member>, Problem> {
-    let mut caller = caller.to_proto();
-    // Only identity knows the caller's address, and only keys what it is compared with.
-    let user = GetUserRequest { caller: Some(caller.clone()) };
-    let user = app.identity.get_user(Request::new(user)).await?.into_inner().user;
-    if let Some(Principal::User(known)) = &mut caller.principal {
-        known.email = required(user, "user")?.email;
-    }
+    let caller = caller.with_address(&app).await?;
     let request = AcceptInvitationRequest { caller: Some(caller), token: body.token };
     let answer = app.keys.accept_invitation(Request::new(request)).await?.into_inner();
     Ok(Json(required(answer.member, "member")?.try_into()?))

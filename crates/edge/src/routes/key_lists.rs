@@ -96,6 +96,9 @@ pub(crate) struct KeysQuery {
     /// Only keys that were made before then.
     #[param(nullable = false)]
     created_before: Option<DateTime<Utc>>,
+    /// Only keys that are to be rotated before then, or were, by their plan or by the workspace's policy.
+    #[param(nullable = false)]
+    rotation_due_before: Option<DateTime<Utc>>,
     /// What they are sorted by; `created_at` if it is not given. A key that never ends comes after those that do, one that was never used
     /// before those that were, and names are in the order of their bytes, with ASCII letters in lower case.
     #[param(inline, nullable = false)]
@@ -147,6 +150,7 @@ pub(crate) async fn list_keys(
         unused_since: optional_wire(query.unused_since),
         created_after: optional_wire(query.created_after),
         created_before: optional_wire(query.created_before),
+        rotation_due_before: optional_wire(query.rotation_due_before),
         metadata: metadata.collect(),
     };
     let request = ListKeysRequest {

@@ -14,7 +14,7 @@ use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// How a key is to be rotated.
@@ -113,7 +113,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SecretPath {
     params(
         ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
         WaitQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false),
+        IdempotencyKey,
     ),
     responses(
         (status = 200, description = "The key has a new secret, which is shown this once.", body = RotatedKey),
@@ -139,7 +139,7 @@ pub(crate) async fn rotate_key(
     let answer = app.keys.rotate_key(Request::new(request)).await?.into_inner();
     Ok(Json(RotatedKey {
         id: answer.key_id,
-        key: Some(answer.secret).filter(|secret| !secret.is_empty()),
+        key: filled(answer.secret),
         start: answer.start,
         secret_id: answer.secret_id,
         previous: answer.previous.map(RetiringSecret::try_from).transpose()?,

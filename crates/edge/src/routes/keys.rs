@@ -1,9 +1,6 @@
 //! API keys: made, shown, revoked.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +10,7 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
     environment::Environment,
     expiry::days,
@@ -22,7 +20,7 @@ use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, object, optional_instant, optional_wire, required},
+    wire::{all, filled, instant, object, optional_instant, optional_wire, required},
 };
 
 /// A key to be made.
@@ -116,6 +114,10 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     disabled_at: Option<DateTime<Utc>>,
+    /// When it is to be rotated, or was: by its plan, or by the workspace's policy if that is sooner. Left out: neither asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotation_due_at: Option<DateTime<Utc>>,
     /// Until then it does not pass. Left out: it always did.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -165,7 +167,7 @@ pub(crate) struct CreatedKey {
 #[utoipa::path(
     post, path = "/v1/keys", operation_id = "createKey", tag = "keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The key was made, and is shown this once.", body = CreatedKey, headers(
             ("Location" = String, description = "The key's address."),
@@ -180,7 +182,7 @@ pub(crate) async fn create_key(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewKey>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedKey>), Problem> {
+) -> Result<Created<CreatedKey>, Problem> {
     let request = CreateKeyRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -202,9 +204,8 @@ pub(crate) async fn create_key(
     };
     let answer = app.keys.create_key(Request::new(request)).await?.into_inner();
     let record: Key = required(answer.key, "key")?.try_into()?;
-    let location = location(&format!("/v1/keys/{}", record.id))?;
-    let key = Some(answer.secret).filter(|secret| !secret.is_empty());
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(CreatedKey { record, key })))
+    let path = format!("/v1/keys/{}", record.id);
+    Ok(Created::at(path, CreatedKey { record, key: filled(answer.secret) }))
 }
 
 /// Show a key
@@ -257,11 +258,6 @@ pub(crate) async fn revoke_key(
     Ok(Json(required(answer.effect, "effect")?.try_into()?))
 }
 
-/// The address of what was made.
-pub(crate) fn location(path: &str) -> Result<HeaderValue, Fault> {
-    HeaderValue::from_str(path).map_err(Fault::internal)
-}
-
 impl TryFrom<keys::Key> for Key {
     type Error = Fault;
 
@@ -277,12 +273,13 @@ impl TryFrom<keys::Key> for Key {
             created_at: instant(key.created_at, "created_at")?,
             not_before: optional_instant(key.not_before)?,
             disabled_at: optional_instant(key.disabled_at)?,
+            rotation_due_at: optional_instant(key.rotation_due_at)?,
             id: key.id,
             workspace_id: key.workspace_id,
             name: key.name,
             description: key.description,
             roles: key.roles,
-            consumer_id: Some(key.consumer_id).filter(|id| !id.is_empty()),
+            consumer_id: filled(key.consumer_id),
             plan_id: key.plan_id,
             start: key.start,
             scopes: key.scopes,

@@ -24,6 +24,22 @@ impl PageQuery {
     }
 }
 
+/// Which part of a list of a workspace's.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WorkspaceQuery {
+    /// How many; 25 if it is not given.
+    #[param(minimum = 1, maximum = 100, nullable = false)]
+    pub(crate) limit: Option<u32>,
+    /// `next_cursor` of the answer before; the first page if it is not given.
+    #[param(nullable = false)]
+    pub(crate) cursor: Option<String>,
+    /// The caller's own workspace if it is not given.
+    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
+    pub(crate) workspace_id: Option<String>,
+}
+
 /// The page that is asked for. To the role a zero means "not given", which is not what a client means by it.
 pub(crate) fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<keys::Page, Fault> {
     if limit == Some(0) {

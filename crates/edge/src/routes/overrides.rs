@@ -47,7 +47,7 @@ pub(crate) struct Overrides {
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     params(
         ("id" = String, Path, description = "Names the key.", example = "key_01jd3t9y2ve5rbq2m8xg7kz4hn"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false),
+        IdempotencyKey,
     ),
     responses(
         (status = 201, description = "The override is in force.", body = Override),

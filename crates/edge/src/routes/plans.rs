@@ -1,9 +1,6 @@
 //! Plans: named sets of limits and scopes.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, PlanId};
@@ -12,13 +9,13 @@ use tollgate_proto::keys::{
     UpdatePlanRequest,
 };
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
-    keys::location,
     limit::Limit,
-    list::{list_of, page},
+    list::{WorkspaceQuery, list_of, page},
 };
 use crate::{
     app::App,
@@ -100,25 +97,9 @@ list_of! {
     Plans(Plan)
 }
 
-/// Which part of which workspace's plans.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PlansQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
-}
-
 /// List plans
 #[utoipa::path(
-    get, path = "/v1/plans", operation_id = "listPlans", tag = "workspaces", params(PlansQuery),
+    get, path = "/v1/plans", operation_id = "listPlans", tag = "workspaces", params(WorkspaceQuery),
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     responses(
         (status = 200, description = "The workspace's plans.", body = Plans),
@@ -129,7 +110,7 @@ pub(crate) struct PlansQuery {
 pub(crate) async fn list_plans(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<PlansQuery>,
+    Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<Plans>, Problem> {
     let request = ListPlansRequest {
         caller: Some(caller.to_proto()),
@@ -144,7 +125,7 @@ pub(crate) async fn list_plans(
 #[utoipa::path(
     post, path = "/v1/plans", operation_id = "createPlan", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The plan was made.", body = Plan, headers(
             ("Location" = String, description = "The plan's address."),
@@ -159,7 +140,7 @@ pub(crate) async fn create_plan(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewPlan>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Plan>), Problem> {
+) -> Result<Created<Plan>, Problem> {
     let request = CreatePlanRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -170,8 +151,8 @@ pub(crate) async fn create_plan(
     };
     let answer = app.keys.create_plan(Request::new(request)).await?.into_inner();
     let record: Plan = required(answer.plan, "plan")?.try_into()?;
-    let location = location(&format!("/v1/plans/{}", record.id))?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
+    let path = format!("/v1/plans/{}", record.id);
+    Ok(Created::at(path, record))
 }
 
 /// Show a plan

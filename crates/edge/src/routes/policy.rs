@@ -34,6 +34,11 @@ pub(crate) struct WorkspacePolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = 30)]
     undelete_days: Option<u32>,
+    /// So many days after its newest secret was made, a key is due for rotation, unless its own plan is sooner: that is shown and
+    /// announced. Left out: only plans say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 90)]
+    max_secret_age_days: Option<u32>,
 }
 
 /// What is to change. A field that is left out stays as it is; `null` takes its value away.
@@ -60,6 +65,11 @@ pub(crate) struct PolicyChanges {
     #[serde(default)]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 3650)]
     undelete_days: Patch<u32>,
+    /// So many days after its newest secret was made, a key is due for rotation. Nothing ends because of that: what retires the secrets
+    /// of a key that is not rotated is a plan with a deadline.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 3650)]
+    max_secret_age_days: Patch<u32>,
 }
 
 /// Show a workspace's policy
@@ -111,6 +121,7 @@ pub(crate) async fn update_policy(
         auto_disable_unused_days: cleared.value("auto_disable_unused_days", body.auto_disable_unused_days),
         require_description: cleared.value("require_description", body.require_description),
         undelete_days: cleared.value("undelete_days", body.undelete_days),
+        max_secret_age_days: cleared.value("max_secret_age_days", body.max_secret_age_days),
         clear: cleared.into_names(),
     };
     let answer = app.keys.update_workspace_policy(Request::new(request)).await?.into_inner();
@@ -125,6 +136,7 @@ impl From<keys::WorkspacePolicy> for WorkspacePolicy {
             auto_disable_unused_days: policy.auto_disable_unused_days,
             require_description: policy.require_description,
             undelete_days: policy.undelete_days,
+            max_secret_age_days: policy.max_secret_age_days,
         }
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Filter {
     created_after: Option<DateTime<Utc>>,
     /// They were made before then.
     created_before: Option<DateTime<Utc>>,
+    /// They are to be rotated before then, or were, by their plan or by the workspace's policy.
+    rotation_due_before: Option<DateTime<Utc>>,
     /// They have all of these at the top of their metadata: texts, truths or whole numbers, of at most three names.
     #[schema(value_type = Option<Object>, example = json!({ "customer": "4711" }))]
     metadata: Option<Map<String, Value>>,
@@ -154,6 +156,7 @@ impl TryFrom<Filter> for KeyFilter {
             unused_since: optional_wire(filter.unused_since),
             created_after: optional_wire(filter.created_after),
             created_before: optional_wire(filter.created_before),
+            rotation_due_before: optional_wire(filter.rotation_due_before),
             metadata: metadata.collect::<Result<_, Fault>>()?,
         })
     }

@@ -1,9 +1,6 @@
 //! Roles: named sets of scopes, for keys to have.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, RoleId};
@@ -11,12 +8,12 @@ use tollgate_proto::keys::{
     self, CreateRoleRequest, DeleteRoleRequest, GetRoleRequest, ListRolesRequest, TextList, UpdateRoleRequest,
 };
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
-    keys::location,
-    list::{list_of, page},
+    list::{WorkspaceQuery, list_of, page},
 };
 use crate::{
     app::App,
@@ -84,27 +81,11 @@ list_of! {
     Roles(Role)
 }
 
-/// Which part of which workspace's roles.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct RolesQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
-}
-
 /// Make a role
 #[utoipa::path(
     post, path = "/v1/roles", operation_id = "createRole", tag = "roles",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The role was made.", body = Role, headers(
             ("Location" = String, description = "The role's address."),
@@ -119,7 +100,7 @@ pub(crate) async fn create_role(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewRole>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Role>), Problem> {
+) -> Result<Created<Role>, Problem> {
     let request = CreateRoleRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -129,13 +110,13 @@ pub(crate) async fn create_role(
     };
     let answer = app.keys.create_role(Request::new(request)).await?.into_inner();
     let record: Role = required(answer.role, "role")?.try_into()?;
-    let location = location(&format!("/v1/roles/{}", record.id))?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
+    let path = format!("/v1/roles/{}", record.id);
+    Ok(Created::at(path, record))
 }
 
 /// List roles
 #[utoipa::path(
-    get, path = "/v1/roles", operation_id = "listRoles", tag = "roles", params(RolesQuery),
+    get, path = "/v1/roles", operation_id = "listRoles", tag = "roles", params(WorkspaceQuery),
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     responses(
         (status = 200, description = "The workspace's roles.", body = Roles),
@@ -146,7 +127,7 @@ pub(crate) async fn create_role(
 pub(crate) async fn list_roles(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<RolesQuery>,
+    Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<Roles>, Problem> {
     let request = ListRolesRequest {
         caller: Some(caller.to_proto()),

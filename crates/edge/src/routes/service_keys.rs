@@ -1,27 +1,24 @@
 //! Service keys: a workspace's management credentials for machines.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, ServiceKeyId};
 use tollgate_proto::keys::{self, CreateServiceKeyRequest, ListServiceKeysRequest, RevokeServiceKeyRequest};
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
     expiry::days,
-    keys::location,
-    list::{list_of, page},
+    list::{WorkspaceQuery, list_of, page},
 };
 use crate::{
     app::App,
     extract::{Caller, IdempotencyKey, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, optional_wire, required},
+    wire::{all, filled, instant, optional_instant, optional_wire, required},
 };
 
 /// A service key to be made.
@@ -100,27 +97,11 @@ list_of! {
     ServiceKeys(ServiceKey)
 }
 
-/// Which service keys.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ServiceKeysQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
-}
-
 /// Make a service key
 #[utoipa::path(
     post, path = "/v1/service-keys", operation_id = "createServiceKey", tag = "service-keys",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry safe: 1 to 128 visible ASCII characters.", max_length = 128, nullable = false)),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The service key was made, and is shown this once.", body = CreatedServiceKey, headers(
             ("Location" = String, description = "Where it can be revoked."),
@@ -135,7 +116,7 @@ pub(crate) async fn create_service_key(
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewServiceKey>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<CreatedServiceKey>), Problem> {
+) -> Result<Created<CreatedServiceKey>, Problem> {
     let request = CreateServiceKeyRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -149,9 +130,9 @@ pub(crate) async fn create_service_key(
     };
     let answer = app.keys.create_service_key(Request::new(request)).await?.into_inner();
     let record: ServiceKey = required(answer.service_key, "service_key")?.try_into()?;
-    let location = location(&format!("/v1/service-keys/{}", record.id))?;
-    let created = CreatedServiceKey { record, key: Some(answer.secret).filter(|secret| !secret.is_empty()) };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(created)))
+    let path = format!("/v1/service-keys/{}", record.id);
+    let created = CreatedServiceKey { record, key: filled(answer.secret) };
+    Ok(Created::at(path, created))
 }
 
 /// List service keys
@@ -159,7 +140,7 @@ pub(crate) async fn create_service_key(
 /// The newest first.
 #[utoipa::path(
     get, path = "/v1/service-keys", operation_id = "listServiceKeys", tag = "service-keys",
-    params(ServiceKeysQuery), security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(WorkspaceQuery), security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     responses(
         (status = 200, description = "The workspace's service keys.", body = ServiceKeys),
         (status = 403, description = "The caller may not see service keys here."),
@@ -169,7 +150,7 @@ pub(crate) async fn create_service_key(
 pub(crate) async fn list_service_keys(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<ServiceKeysQuery>,
+    Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<ServiceKeys>, Problem> {
     let request = ListServiceKeysRequest {
         caller: Some(caller.to_proto()),

@@ -11,11 +11,12 @@ use tollgate_proto::keys::{
 use tonic::Request;
 use utoipa::{IntoParams, ToSchema};
 
+use super::environment::Environment;
 use crate::{
     app::App,
     extract::{Caller, Json, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, optional_wire},
+    wire::{all, filled, instant, optional_instant, optional_wire},
 };
 
 /// Which time, in which steps.
@@ -32,6 +33,25 @@ pub(crate) struct UsageQuery {
     /// The steps; `minute` if it is not given.
     #[param(inline, nullable = false)]
     granularity: Option<Granularity>,
+}
+
+/// Which calls of a consumer's keys, in which steps.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ConsumerUsageQuery {
+    /// From this instant; 24 hours before `to` if it is not given. The step that it is in counts whole.
+    #[param(nullable = false)]
+    from: Option<DateTime<Utc>>,
+    /// To this instant, exclusive; now if it is not given. The step before it counts whole.
+    #[param(nullable = false)]
+    to: Option<DateTime<Utc>>,
+    /// The steps; `minute` if it is not given.
+    #[param(inline, nullable = false)]
+    granularity: Option<Granularity>,
+    /// Only calls with keys of this environment.
+    #[param(inline, nullable = false)]
+    environment: Option<Environment>,
 }
 
 /// Which calls of a workspace, and how they are summed up.
@@ -60,6 +80,9 @@ pub(crate) struct WorkspaceUsageQuery {
     /// Only calls that ended so.
     #[param(nullable = false, max_length = 64, example = "RATE_LIMITED")]
     code: Option<String>,
+    /// Only calls with keys of this environment.
+    #[param(inline, nullable = false)]
+    environment: Option<Environment>,
     /// Sum the whole span up by key, consumer or code, in place of steps.
     #[param(inline, nullable = false)]
     group_by: Option<GroupBy>,
@@ -199,7 +222,7 @@ pub(crate) async fn get_key_usage(
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     params(
         ("id" = String, Path, description = "Names the consumer.", example = "con_01jd3t9y2ve5rbq2m8xg7kz4hn"),
-        UsageQuery,
+        ConsumerUsageQuery,
     ),
     responses(
         (status = 200, description = "The calls of the consumer's keys.", body = ConsumerUsage),
@@ -210,11 +233,14 @@ pub(crate) async fn get_consumer_usage(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<ConsumerId>,
-    Query(query): Query<UsageQuery>,
+    Query(query): Query<ConsumerUsageQuery>,
 ) -> Result<Json<ConsumerUsage>, Problem> {
-    let span = Some(span(query.from, query.to, query.granularity));
-    let request =
-        GetConsumerUsageRequest { caller: Some(caller.to_proto()), consumer_id: id.to_string(), span };
+    let request = GetConsumerUsageRequest {
+        caller: Some(caller.to_proto()),
+        consumer_id: id.to_string(),
+        span: Some(span(query.from, query.to, query.granularity)),
+        environment: query.environment.map(keys::Environment::from).unwrap_or_default().into(),
+    };
     let answer = app.keys.get_consumer_usage(Request::new(request)).await?.into_inner();
     Ok(Json(ConsumerUsage { data: all(answer.points)?, total: answer.total }))
 }
@@ -254,6 +280,7 @@ pub(crate) async fn get_usage(
         group_by: query.group_by.map(UsageGrouping::from).unwrap_or_default().into(),
         limit: query.limit.unwrap_or_default(),
         scope: query.scope.map(UsageScope::from).unwrap_or_default().into(),
+        environment: query.environment.map(keys::Environment::from).unwrap_or_default().into(),
     };
     let answer = app.keys.get_workspace_usage(Request::new(request)).await?.into_inner();
     let groups = answer.groups.into_iter().map(Into::into).collect();
@@ -312,6 +339,6 @@ impl TryFrom<keys::UsagePoint> for UsagePoint {
 
 impl From<keys::UsageGroup> for UsageGroup {
     fn from(group: keys::UsageGroup) -> Self {
-        Self { name: Some(group.name).filter(|name| !name.is_empty()), count: group.count }
+        Self { name: filled(group.name), count: group.count }
     }
 }

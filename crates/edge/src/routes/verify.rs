@@ -111,6 +111,10 @@ pub(crate) struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retires_at: Option<DateTime<Utc>>,
+    /// When the key is to be rotated, or was. Left out: neither a plan of its own nor the workspace's policy asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotation_due_at: Option<DateTime<Utc>>,
     /// Where its limits stand, after this call. Left out if the call was refused before it came to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -241,6 +245,7 @@ impl From<KeyVerdict> for Verdict {
             metadata: grant.map(|it| it.metadata.clone()),
             expires_at: grant.and_then(|it| it.expires_at),
             retires_at: grant.and_then(Grant::retires_at),
+            rotation_due_at: grant.and_then(|it| it.rotation_due_at),
             degraded: count.as_ref().is_some_and(|it| it.degraded),
             credits: count.as_ref().and_then(remaining_credits).map(|remaining| Credits { remaining }),
             limits: count.map(|it| it.limits.into_iter().map(Into::into).collect()),

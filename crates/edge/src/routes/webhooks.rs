@@ -1,9 +1,6 @@
 //! Webhooks: endpoints that are told of events. What they were told is in `webhook_deliveries`.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WebhookId};
@@ -12,17 +9,17 @@ use tollgate_proto::keys::{
     RotateWebhookSecretRequest, UpdateWebhookRequest, WebhookEvents,
 };
 use tonic::Request;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
-    keys::location,
-    list::{list_of, page},
+    created::Created,
+    list::{WorkspaceQuery, list_of, page},
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
-    wire::{all, instant, optional_instant, required},
+    wire::{all, filled, instant, optional_instant, required},
 };
 
 /// A webhook to be made.
@@ -123,30 +120,16 @@ pub(crate) struct WebhookWithSecret {
     /// Its record.
     #[serde(flatten)]
     record: Webhook,
-    /// What signs (Standard Webhooks): shown here and never again.
-    #[schema(example = "whsec_…")]
-    secret: String,
+    /// What signs (Standard Webhooks): shown here and never again. Left out of the answer to a retry with the same
+    /// `Idempotency-Key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "whsec_…")]
+    secret: Option<String>,
 }
 
 list_of! {
     /// A page of webhooks.
     Webhooks(Webhook)
-}
-
-/// Which part of which workspace's webhooks.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct WebhooksQuery {
-    /// How many; 25 if it is not given.
-    #[param(minimum = 1, maximum = 100, nullable = false)]
-    limit: Option<u32>,
-    /// `next_cursor` of the answer before; the first page if it is not given.
-    #[param(nullable = false)]
-    cursor: Option<String>,
-    /// The caller's own workspace if it is not given.
-    #[param(nullable = false, example = "ws_01jd3t9y2ve5rbq2m8xg7kz4hn")]
-    workspace_id: Option<String>,
 }
 
 /// Make a webhook
@@ -155,20 +138,22 @@ pub(crate) struct WebhooksQuery {
 #[utoipa::path(
     post, path = "/v1/webhooks", operation_id = "createWebhook", tag = "webhooks",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The webhook was made. Its secret is shown this once.", body = WebhookWithSecret, headers(
             ("Location" = String, description = "The webhook's address."),
         )),
         (status = 403, description = "The caller may not make webhooks here."),
         (status = 404, description = "There is no such workspace, or the caller may not know that there is."),
-        (status = 409, description = "The workspace has as many as it may have."),
+        (status = 409, description = "The workspace has as many as it may have, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_webhook(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWebhook>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<WebhookWithSecret>), Problem> {
+) -> Result<Created<WebhookWithSecret>, Problem> {
     let request = CreateWebhookRequest {
         caller: Some(caller.to_proto()),
         workspace_id: body.workspace_id.unwrap_or_default(),
@@ -176,17 +161,18 @@ pub(crate) async fn create_webhook(
         events: body.events,
         description: body.description.unwrap_or_default(),
         enabled: body.enabled,
+        idempotency_key,
     };
     let answer = app.keys.create_webhook(Request::new(request)).await?.into_inner();
     let record: Webhook = required(answer.webhook, "webhook")?.try_into()?;
-    let location = location(&format!("/v1/webhooks/{}", record.id))?;
-    let made = WebhookWithSecret { record, secret: answer.secret };
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(made)))
+    let path = format!("/v1/webhooks/{}", record.id);
+    let made = WebhookWithSecret { record, secret: filled(answer.secret) };
+    Ok(Created::at(path, made))
 }
 
 /// List webhooks
 #[utoipa::path(
-    get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", params(WebhooksQuery),
+    get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", params(WorkspaceQuery),
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
     responses(
         (status = 200, description = "The workspace's webhooks.", body = Webhooks),
@@ -197,7 +183,7 @@ pub(crate) async fn create_webhook(
 pub(crate) async fn list_webhooks(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<WebhooksQuery>,
+    Query(query): Query<WorkspaceQuery>,
 ) -> Result<Json<Webhooks>, Problem> {
     let page = page(query.limit, query.cursor.as_deref())?;
     let request = ListWebhooksRequest {
@@ -309,7 +295,7 @@ pub(crate) async fn rotate_webhook_secret(
     };
     let answer = app.keys.rotate_webhook_secret(Request::new(request)).await?.into_inner();
     let record = required(answer.webhook, "webhook")?.try_into()?;
-    Ok(Json(WebhookWithSecret { record, secret: answer.secret }))
+    Ok(Json(WebhookWithSecret { record, secret: filled(answer.secret) }))
 }
 
 impl TryFrom<keys::Webhook> for Webhook {

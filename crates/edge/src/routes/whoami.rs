@@ -70,6 +70,10 @@ pub(crate) struct WhoAmIKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retires_at: Option<DateTime<Utc>>,
+    /// When it is to be rotated, or was. Left out: neither a plan of its own nor the workspace's policy asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rotation_due_at: Option<DateTime<Utc>>,
 }
 
 /// Who am I
@@ -150,6 +154,7 @@ impl From<&Grant> for WhoAmIKey {
             metadata: grant.metadata.clone(),
             expires_at: grant.expires_at,
             retires_at: grant.retires_at(),
+            rotation_due_at: grant.rotation_due_at,
         }
     }
 }

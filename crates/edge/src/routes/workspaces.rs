@@ -1,9 +1,6 @@
 //! Workspaces: those that the caller is a member of; made, shown and changed.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue, StatusCode, header::LOCATION},
-};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tollgate_kernel::{Fault, WorkspaceId};
@@ -15,14 +12,14 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::{
+    created::Created,
     effect::{Effect, WaitQuery},
-    keys::location,
     limit::Limit,
     list::{PageQuery, list_of},
 };
 use crate::{
     app::App,
-    extract::{Caller, Cleared, Json, Patch, PathId, Query},
+    extract::{Caller, Cleared, IdempotencyKey, Json, Patch, PathId, Query},
     problem::Problem,
     wire::{all, instant, required},
 };
@@ -96,24 +93,27 @@ list_of! {
 #[utoipa::path(
     post, path = "/v1/workspaces", operation_id = "createWorkspace", tag = "workspaces",
     security(("bearerAuth" = []), ("apiKeyAuth" = [])),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "The workspace was made.", body = Workspace, headers(
             ("Location" = String, description = "The workspace's address."),
         )),
         (status = 403, description = "The caller is a service key, which is a member of nothing."),
-        (status = 409, description = "The caller has made as many as one may."),
+        (status = 409, description = "The caller has made as many as one may, or the `Idempotency-Key` was used for another request."),
     )
 )]
 pub(crate) async fn create_workspace(
     State(app): State<App>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<NewWorkspace>,
-) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<Workspace>), Problem> {
-    let request = CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name };
+) -> Result<Created<Workspace>, Problem> {
+    let request =
+        CreateWorkspaceRequest { caller: Some(caller.to_proto()), name: body.name, idempotency_key };
     let answer = app.keys.create_workspace(Request::new(request)).await?.into_inner();
     let record: Workspace = required(answer.workspace, "workspace")?.try_into()?;
-    let location = location(&format!("/v1/workspaces/{}", record.id))?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(record)))
+    let path = format!("/v1/workspaces/{}", record.id);
+    Ok(Created::at(path, record))
 }
 
 /// List workspaces

@@ -107,6 +107,8 @@ async fn every_route_has_a_class() {
     POST /v1/invitations/accept: ip-auth
     GET /v1/keys: ip-management
     POST /v1/keys: ip-management
+    GET /v1/keys/export: ip-management
+    POST /v1/keys/import: ip-management
     POST /v1/keys/revoke: ip-management
     POST /v1/keys/verify: ip-protected
     GET /v1/keys/{id}: ip-management

@@ -81,7 +81,8 @@ impl KeysService {
         if lent {
             return Ok((true, None));
         }
-        let row = self.store.credits_by_id(account).await?;
+        let found = self.store.credits_by_id(account).await?;
+        let row = found.and_then(|(row, enabled)| enabled.then_some(row));
         Ok((false, row.and_then(|row| row.next_refill_at).map(|at| at.0)))
     }
 
@@ -114,7 +115,11 @@ impl KeysService {
     async fn reach(&self, account: CreditAccountId, aim: Aim) -> Result<bool, Fault> {
         let _turn = self.turns.of(account).await;
         for _ in 0..MOST_STEPS {
-            let Some(row) = self.store.credits_by_id(account).await? else { return Ok(false) };
+            let Some((row, enabled)) = self.store.credits_by_id(account).await? else { return Ok(false) };
+            // In a workspace that is disabled nothing is lent or refilled; what is lent still comes back.
+            if !enabled && aim != Aim::Back {
+                return Ok(false);
+            }
             if let Progress::Done(reached) = self.step(&row, aim).await? {
                 return Ok(reached);
             }

@@ -95,7 +95,7 @@ impl Ground<'_> {
         let environment = environment(&row.environment, it);
         let scopes = input::scopes(&row.scopes, it);
         let roles = input::role_names(&row.roles, it);
-        let limits = limits(&row.limits_json, it);
+        let limits = limits(row, it);
         let allowed_ips = input::allowed_ips(&row.allowed_ips, it);
         let metadata = input::metadata(&row.metadata_json, it);
         let expires_at = row.expires_at.and_then(|at| input::end(at, self.now, it));
@@ -139,6 +139,7 @@ impl Ground<'_> {
             revision: 0,
             // Here it is new: what the policy does to keys that nobody uses begins to count now.
             enabled_at: Some(now),
+            secret_made_at: now,
         })
     }
 
@@ -209,7 +210,7 @@ fn read_secret<'a>(secret: &'a wire::ImportedSecret, at: &str, problems: &mut Pr
         let rule = format!("must have at most {PREFIX_CHARACTERS} visible ASCII characters");
         problems.add(format!("{at}/prefix"), rule);
     }
-    let retires_at = input::instant(secret.retires_at, "/retires_at", problems);
+    let retires_at = input::instant(secret.retires_at, format!("{at}/retires_at"), problems);
     let hash = Hash::parse(&secret.hash, &secret.algorithm);
     let hash = hash.map_err(|(pointer, detail)| problems.add(format!("{at}{pointer}"), detail)).ok()?;
     if matches!(hash, Hash::Slow(_)) && prefix.len() < SHORTEST_PREFIX {
@@ -255,12 +256,15 @@ fn environment(word: &str, problems: &mut Problems) -> Environment {
     })
 }
 
-/// As an export writes them, by the rules of a key that is made.
-fn limits(json: &str, problems: &mut Problems) -> Vec<Limit> {
-    if json.is_empty() {
-        return Vec::new();
+/// As they are said or as an export writes them, by the rules of a key that is made.
+fn limits(row: &wire::ImportRow, problems: &mut Problems) -> Vec<Limit> {
+    if row.limits_json.is_empty() {
+        return levels::parse(&row.limits, Level::Key, problems);
     }
-    let read = serde_json::from_str::<Value>(json).and_then(Vec::<Limit>::deserialize);
+    if !row.limits.is_empty() {
+        problems.add("/limits", "must not be said twice");
+    }
+    let read = serde_json::from_str::<Value>(&row.limits_json).and_then(Vec::<Limit>::deserialize);
     let Ok(limits) = read else {
         problems.add("/limits", "must be a list of limits as an export writes it");
         return Vec::new();

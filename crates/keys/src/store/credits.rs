@@ -11,7 +11,7 @@ use tollgate_kernel::{ConsumerId, CreditAccountId, Fault, KeyId, Timestamp};
 use super::{
     Change, Outcome, Store,
     change::{change, collision},
-    schema::{credit_accounts, credit_blocks, credit_ledger},
+    schema::{credit_accounts, credit_blocks, credit_ledger, workspaces},
 };
 use crate::page::Page;
 
@@ -156,12 +156,16 @@ impl Store {
             .optional())?)
     }
 
-    /// One that is not closed.
-    pub(crate) async fn credits_by_id(&self, id: CreditAccountId) -> Result<Option<AccountRow>, Fault> {
+    /// One that is not closed, and whether its workspace is enabled.
+    pub(crate) async fn credits_by_id(
+        &self,
+        id: CreditAccountId,
+    ) -> Result<Option<(AccountRow, bool)>, Fault> {
         Ok(read_db!(self.db, |c| credit_accounts::table
-            .find(DbId::from(id))
+            .inner_join(workspaces::table)
+            .filter(credit_accounts::id.eq(DbId::from(id)))
             .filter(credit_accounts::closed_at.is_null())
-            .select(AccountRow::as_select())
+            .select((AccountRow::as_select(), workspaces::enabled))
             .first(c)
             .await
             .optional())?)
@@ -177,11 +181,13 @@ impl Store {
             .optional())?)
     }
 
-    /// Accounts that are to be refilled at this time, those first that wait longest.
+    /// Accounts that are to be refilled at this time, those first that wait longest. None of a workspace that is disabled.
     pub(crate) async fn credits_due(&self, now: Timestamp, most: i64) -> Result<Vec<DbId>, Fault> {
         Ok(read_db!(self.db, |c| credit_accounts::table
+            .inner_join(workspaces::table)
             .filter(credit_accounts::next_refill_at.le(DbTime(now)))
             .filter(credit_accounts::closed_at.is_null())
+            .filter(workspaces::enabled.eq(true))
             .order(credit_accounts::next_refill_at)
             .limit(most)
             .select(credit_accounts::id)

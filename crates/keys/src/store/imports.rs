@@ -10,6 +10,7 @@ use tollgate_kernel::{Fault, Timestamp, WorkspaceId};
 use super::{
     Change, Outcome, Store,
     change::{change, collision},
+    outbox::{Announce as _, Outbox},
     rows::{ConsumerRow, KeyRow, PlanRow, SecretRow},
     schema::{consumers, imported_secrets, keys, last_used, plans, secrets, workspaces},
 };
@@ -256,9 +257,9 @@ impl Store {
         Ok(newcomers.iter().map(|it| known.judge(it)).collect())
     }
 
-    /// Brings in those that are not there.
+    /// Brings in those that are not there, and announces them.
     pub(crate) async fn keys_import(&self, change: Change, batch: Batch) -> Result<Vec<Fit>, Fault> {
-        let marks = Marks::of(&batch.newcomers);
+        let (marks, store, at) = (Marks::of(&batch.newcomers), self.clone(), change.audit.at);
         let imported = change!(self, change, |c| {
             let Batch { workspace, consumers, mut newcomers } = batch;
             // Changes nothing: of two imports into a workspace at once, one waits here for the other, and finds what it made.
@@ -287,6 +288,8 @@ impl Store {
                 newcomer.key.consumer_id = ids.get(&newcomer.consumer).copied();
                 insert!(c, &*newcomer)?;
             }
+            let told = newcomers.iter().map(|it| Outbox::made(&store, workspace, it.key.id, at));
+            c.announce(&told.collect::<Vec<_>>()).await?;
             if newcomers.is_empty() { Outcome::Unchanged(fits) } else { Outcome::Changed(fits) }
         });
         imported.map(|(outcome, _)| outcome.value()).map_err(|fault| collision(fault, SAME_MOMENT))

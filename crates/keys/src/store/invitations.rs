@@ -7,9 +7,10 @@ use tollgate_kernel::{Fault, InvitationId, Timestamp, WorkspaceId};
 use tollgate_verify::MemberRole;
 
 use super::{
-    Change, InvitationRow, MemberRow, Outcome, Store,
+    Change, Created, IdempotencyRow, InvitationRow, MemberRow, Outcome, Store,
     change::change,
     members::{alone, role_of, standing_of},
+    once::once_if,
     schema::{invitations, members, workspaces},
 };
 use crate::{access::Standing, page::Page};
@@ -17,7 +18,7 @@ use crate::{access::Standing, page::Page};
 /// What came of the making of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invited {
-    Done,
+    Done(Created),
     /// The one who asks may not give this role, or not any more.
     Refused,
     /// Too many are pending.
@@ -46,8 +47,9 @@ impl Store {
         role: MemberRole,
         actor: Option<DbId>,
         most: i64,
+        once: Option<IdempotencyRow>,
     ) -> Result<Invited, Fault> {
-        let (outcome, _) = change!(self, change, |c| {
+        let (outcome, _) = change!(self, change, |c| once_if!(c, &once, row.created_at, {
             alone!(c, row.workspace_id);
             let standing = standing_of!(c, row.workspace_id, actor);
             let pending = invitations::table
@@ -57,15 +59,15 @@ impl Store {
                 .filter(invitations::expires_at.gt(row.created_at));
             let pending: i64 = pending.count().get_result(c).await?;
             if !standing.manages(role) {
-                Outcome::Unchanged(Invited::Refused)
+                Err(Invited::Refused)
             } else if pending >= most {
-                Outcome::Unchanged(Invited::Full)
+                Err(Invited::Full)
             } else {
                 diesel::insert_into(invitations::table).values(&row).execute(c).await?;
-                Outcome::Changed(Invited::Done)
+                Ok(())
             }
-        })?;
-        Ok(outcome.value())
+        }))?;
+        Ok(outcome.value().map_or_else(|refused| refused, Invited::Done))
     }
 
     pub(crate) async fn invitation_by_digest(&self, digest: Vec<u8>) -> Result<Option<InvitationRow>, Fault> {

@@ -14,11 +14,14 @@ use super::{
         ConsumerRow, IdempotencyRow, KeyRecord, KeyRow, PlanRow, ResolvedKey, SecretRow, SecretState,
         WorkspaceRow,
     },
-    schema::{consumers, keys, last_used, plans, secrets, workspaces},
+    schema::{consumers, key_rotations, keys, last_used, plans, secrets, workspaces},
 };
 
 /// A key; its consumer, with its plan; its workspace.
 pub(crate) type KeyLevels = (KeyRecord, Option<(ConsumerRow, Option<PlanRow>)>, WorkspaceRow);
+
+/// A secret, its key, that key's plan and workspace, and when the key is to be rotated by its plan.
+pub(crate) type FoundSecret = (SecretState, KeyRow, PlanRow, WorkspaceRow, Option<DbTime>);
 
 impl Store {
     /// The key with its first secret. With an idempotency row: unless that says that it was made before.
@@ -43,9 +46,16 @@ impl Store {
     pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyRecord>, Fault> {
         Ok(read_db!(self.db, |c| keys::table
             .inner_join(plans::table)
+            .inner_join(workspaces::table)
             .left_join(last_used::table)
+            .left_join(key_rotations::table)
             .filter(keys::id.eq(DbId::from(id)))
-            .select((KeyRow::as_select(), PlanRow::as_select(), Option::<LastUsed>::as_select()))
+            .select((
+                KeyRow::as_select(),
+                PlanRow::as_select(),
+                Option::<LastUsed>::as_select(),
+                (key_rotations::due_at.nullable(), workspaces::policy)
+            ))
             .first(c)
             .await
             .optional())?)
@@ -69,27 +79,44 @@ impl Store {
     /// The key with this secret, and all that it has from others. Not one moment's view: what changes meanwhile is in the
     /// log of changes, and a verifier throws away what it read across a change.
     pub(crate) async fn key_by_public_id(&self, public_id: &str) -> Result<Option<ResolvedKey>, Fault> {
-        let found: Option<(SecretState, KeyRow, PlanRow, WorkspaceRow)> =
-            read_db!(self.db, |c| secrets::table
-                .inner_join(keys::table.inner_join(plans::table).inner_join(workspaces::table))
-                .filter(secrets::public_id.eq(public_id))
-                .select((
-                    SecretState::as_select(),
-                    KeyRow::as_select(),
-                    PlanRow::as_select(),
-                    WorkspaceRow::as_select()
-                ))
-                .first(c)
-                .await
-                .optional())?;
-        let Some((secret, key, plan, workspace)) = found else { return Ok(None) };
+        match self.secret_by_public_id(public_id).await? {
+            Some(found) => self.resolved(found).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The secret, and what is in one question with it.
+    pub(crate) async fn secret_by_public_id(&self, public_id: &str) -> Result<Option<FoundSecret>, Fault> {
+        Ok(read_db!(self.db, |c| secrets::table
+            .inner_join(
+                keys::table
+                    .inner_join(plans::table)
+                    .inner_join(workspaces::table)
+                    .left_join(key_rotations::table)
+            )
+            .filter(secrets::public_id.eq(public_id))
+            .select((
+                SecretState::as_select(),
+                KeyRow::as_select(),
+                PlanRow::as_select(),
+                WorkspaceRow::as_select(),
+                key_rotations::due_at.nullable()
+            ))
+            .first(c)
+            .await
+            .optional())?)
+    }
+
+    /// With all that it has from others, as [`Store::key_by_public_id`] gives it.
+    pub(crate) async fn resolved(&self, found: FoundSecret) -> Result<ResolvedKey, Fault> {
+        let (secret, key, plan, workspace, rotation_due_at) = found;
         let consumer = match key.consumer_id {
             Some(id) => self.consumer_with_plan(id).await?,
             None => None,
         };
         let roles = self.roles_named(key.workspace_id.typed(), &key.roles.0).await?;
         let credit_account = self.credit_account_of(key.id, key.consumer_id).await?;
-        Ok(Some(ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account }))
+        Ok(ResolvedKey { secret, key, plan, workspace, consumer, roles, credit_account, rotation_due_at })
     }
 
     /// The key, and all that it has limits from.

@@ -32,7 +32,7 @@ use self::{
 use super::{
     LastUsed, Store,
     rows::{KeyRecord, KeyRow, PlanRow},
-    schema::{keys, last_used, plans},
+    schema::{key_rotations, keys, last_used, plans, workspaces},
 };
 
 pub(crate) use self::conditions::{KeyFilter, KeyStatus};
@@ -153,9 +153,16 @@ impl Store {
     pub(crate) async fn key_records(&self, ids: &[DbId]) -> Result<Vec<KeyRecord>, Fault> {
         let found: Vec<KeyRecord> = read_db!(self.db, |c| keys::table
             .inner_join(plans::table)
+            .inner_join(workspaces::table)
             .left_join(last_used::table)
+            .left_join(key_rotations::table)
             .filter(keys::id.eq_any(ids))
-            .select((KeyRow::as_select(), PlanRow::as_select(), Option::<LastUsed>::as_select()))
+            .select((
+                KeyRow::as_select(),
+                PlanRow::as_select(),
+                Option::<LastUsed>::as_select(),
+                (key_rotations::due_at.nullable(), workspaces::policy)
+            ))
             .load(c)
             .await)?;
         let mut by_id: HashMap<DbId, KeyRecord> = found.into_iter().map(|it| (it.0.id, it)).collect();
@@ -234,8 +241,8 @@ fn counted(workspace: DbId, candidates: &[Condition]) -> Statement<(BigInt, BigI
     let mut all = Statement::new();
     for (place, condition) in (0_i64..).zip(candidates) {
         all.sql(if place == 0 { "SELECT " } else { " UNION ALL SELECT " }).number(place);
-        all.sql(", COUNT(*) FROM (SELECT 1 AS one FROM ").sql(condition.base().alone());
-        condition.look_up(workspace, &mut all);
+        all.sql(", COUNT(*) FROM (SELECT 1 AS one FROM ");
+        condition.find(workspace, false, &mut all);
         all.sql(condition.order()).sql(" LIMIT ").number(GATHERED + 1).sql(") AS few");
     }
     all
@@ -255,8 +262,8 @@ fn gathered(
     let column = sort.column(base);
     let [beyond, _, direction] = list.order.words();
     let mut all = Statement::new();
-    all.sql("SELECT ").sql(column).sql(", k.id FROM ").sql(base.with_keys());
-    by.look_up(workspace, &mut all);
+    all.sql("SELECT ").sql(column).sql(", k.id FROM ");
+    by.find(workspace, true, &mut all);
     Condition::Workspace(workspace).test(workspace, &mut all);
     for condition in conditions {
         condition.test(workspace, &mut all);

@@ -12,10 +12,10 @@ use tollgate_kernel::{ConsumerId, Fault, KeyId, SecretId, Timestamp, WorkspaceId
 use super::{
     Change, Deed, Outcome, Store,
     change::{came_between, change},
-    once::{Claim, claim},
+    once::{Claim, claim, unclaim},
     rotations::replan,
     rows::{IdempotencyRow, KeyRow, RoleScopes, SecretInfo, SecretRow},
-    schema::{consumers, idempotency, keys, roles, secrets},
+    schema::{consumers, keys, roles, secrets},
 };
 
 /// The most secrets in a list.
@@ -96,11 +96,15 @@ impl Store {
             } else {
                 let seen = keys::table.find(key.id);
                 let seen = seen.filter(keys::revision.eq(key.revision)).filter(keys::revoked_at.is_null());
-                let set = (keys::start.eq(&secret.start), keys::revision.eq(key.revision + 1));
+                let set = (
+                    keys::start.eq(&secret.start),
+                    keys::revision.eq(key.revision + 1),
+                    keys::secret_made_at.eq(secret.created_at),
+                );
                 if full || diesel::update(seen).set(set).execute(c).await? == 0 {
                     // What was not done may be tried again.
                     if let Some(once) = &once {
-                        diesel::delete(idempotency::table.find(&once.id)).execute(c).await?;
+                        unclaim!(c, once)?;
                     }
                     Outcome::Unchanged(if full { Rotated::Full } else { Rotated::Stale })
                 } else {

@@ -1,7 +1,8 @@
 //! Claims of idempotency keys: of those who ask the same at once, one does it, and the others find what it did.
 //!
 //! Whatever can be made can be made once: the insert takes an `Option<IdempotencyRow>` of
-//! [`KeysService::once`](crate::KeysService::once), its body is [`once!`](once), and it gives [`Created`].
+//! [`KeysService::once`](crate::KeysService::once), its body is [`once!`](once), or [`once_if!`](once_if) if it may be refused, and it
+//! gives [`Created`].
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -99,7 +100,39 @@ macro_rules! once {
     }};
 }
 
-pub(crate) use {claim, once};
+/// The same for what may be refused: the block gives `Result<(), R>`. What it refuses has claimed nothing, and may be tried again.
+/// Gives `Outcome<Result<Created, R>>`.
+macro_rules! once_if {
+    ($c:expr, $once:expr, $now:expr, $make:block) => {{
+        let before = match $once {
+            Some(once) => $crate::store::once::claim!($c, once, $now)?.before(),
+            None => None,
+        };
+        if let Some(before) = before {
+            $crate::store::Outcome::Unchanged(Ok(before))
+        } else {
+            match $make {
+                Ok(()) => $crate::store::Outcome::Changed(Ok($crate::store::Created::New)),
+                Err(refused) => {
+                    if let Some(once) = $once {
+                        $crate::store::once::unclaim!($c, once)?;
+                    }
+                    $crate::store::Outcome::Unchanged(Err(refused))
+                }
+            }
+        }
+    }};
+}
+
+/// Gives back what was claimed in this transaction, of which nothing came: `unclaim!(c, once)?`.
+macro_rules! unclaim {
+    ($c:expr, $once:expr) => {{
+        let row = diesel::QueryDsl::find($crate::store::schema::idempotency::table, &$once.id);
+        diesel_async::RunQueryDsl::execute(diesel::delete(row), $c).await
+    }};
+}
+
+pub(crate) use {claim, once, once_if, unclaim};
 
 impl Store {
     /// What is known of a request whose deed is not in these tables. Two at once may both hear that it is new.

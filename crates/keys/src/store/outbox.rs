@@ -3,12 +3,18 @@
 //! What is written with a change goes through [`super::change`], which calls [`Announce`]. How the telling goes is nothing that
 //! people own, so those writes go past it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use diesel::prelude::*;
+use diesel::{
+    dsl::AsExprOf,
+    prelude::*,
+    sql_types::{BigInt, Nullable, Text},
+};
 use diesel_async::RunQueryDsl;
 use serde_json::{Map, Value};
-use tollgate_db::{DbId, DbList, DbTime, LiteConnection, PgConnection, read_db, write_db};
+use tollgate_db::{
+    DbId, DbList, DbTime, InsertMany, LiteConnection, PgConnection, insert_many, read_db, sql_types, write_db,
+};
 use tollgate_kernel::{
     Clock, DeliveryId, Entropy, Fault, KeyId, MessageId, ServiceKeyId, Timestamp, WebhookId, WorkspaceId,
 };
@@ -22,6 +28,10 @@ use crate::webhooks::{MOST_WEBHOOKS, event, event::Event};
 
 /// The most endpoints that are looked for at once.
 const ENDPOINTS: i64 = 256;
+/// How much of what is to be told at once is written together.
+const PIECE: usize = 100;
+/// Rows of one statement: 10 values each at most, far below what either database takes.
+const ROWS: usize = 1000;
 
 pub(crate) const PENDING: &str = "pending";
 pub(crate) const DELIVERED: &str = "delivered";
@@ -70,6 +80,29 @@ impl Outbox {
         })
     }
 
+    /// A key that was made with many others: what is audited is the making of all of them.
+    pub(crate) fn made(store: &Store, workspace: DbId, key: DbId, at: DbTime) -> Self {
+        Self {
+            events: Event::of("key.create"),
+            workspace,
+            about: About::Key(key),
+            at,
+            more: Map::new(),
+            clock: store.clock.clone(),
+            entropy: store.entropy.clone(),
+        }
+    }
+
+    fn key(&self) -> Option<DbId> {
+        if let About::Key(id) = self.about { Some(id) } else { None }
+    }
+
+    /// Whether anybody wants to hear of it.
+    fn is_heard(&self, listening: &[(DbId, DbList)]) -> bool {
+        let mut wanted = listening.iter().flat_map(|(_, events)| &events.0);
+        wanted.any(|word| self.events.iter().any(|event| event.as_str() == word))
+    }
+
     /// The messages, and the deliveries of each to those who want it.
     fn written(
         &self,
@@ -111,7 +144,8 @@ impl Outbox {
 
 /// A connection in a transaction that can write what is to be told.
 pub(crate) trait Announce {
-    /// Writes what is to be told of one workspace, for its endpoints that want it. One query if there is none.
+    /// Writes what is to be told of one workspace, for its endpoints that want it, a few statements for a hundred of it. One query
+    /// if there is no such endpoint.
     fn announce(&mut self, outboxes: &[Outbox]) -> impl Future<Output = QueryResult<()>> + Send;
 }
 
@@ -129,31 +163,41 @@ macro_rules! announces {
                     .select((webhooks::id, webhooks::events))
                     .load(self)
                     .await?;
-                if listening.is_empty() {
-                    return Ok(());
-                }
-                for outbox in outboxes {
-                    let row = match outbox.about {
-                        About::Key(id) => {
-                            let row = keys::table.find(id).select(KeyRow::as_select());
-                            row.first(self).await.optional()?.map(|row| ("key", event::key(&row)))
-                        }
-                        About::ServiceKey(id) => {
-                            let row = service_keys::table.find(id).select(ServiceKeyRow::as_select());
-                            let row = row.first(self).await.optional()?;
-                            row.map(|row| ("service_key", event::service_key(&row)))
-                        }
-                        About::Webhook(id) => {
-                            let row = webhooks::table.find(id).select(WebhookRow::as_select());
-                            row.first(self).await.optional()?.map(|row| ("webhook", event::webhook(&row)))
-                        }
-                        About::Nothing => None,
+                let heard: Vec<_> = outboxes.iter().filter(|outbox| outbox.is_heard(&listening)).collect();
+                for piece in heard.chunks(PIECE) {
+                    let ids: Vec<DbId> = piece.iter().filter_map(|outbox| outbox.key()).collect();
+                    let rows: Vec<KeyRow> = if ids.is_empty() {
+                        Vec::new()
+                    } else {
+                        let those = keys::table.filter(keys::id.eq_any(ids));
+                        those.select(KeyRow::as_select()).load(self).await?
                     };
-                    for (message, deliveries) in outbox.written(&listening, row) {
-                        diesel::insert_into(webhook_messages::table).values(&message).execute(self).await?;
-                        for delivery in &deliveries {
-                            diesel::insert_into(webhook_deliveries::table).values(delivery).execute(self).await?;
+                    let keys: HashMap<DbId, KeyRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+                    let (mut messages, mut deliveries) = (Vec::new(), Vec::new());
+                    for outbox in piece {
+                        let row = match outbox.about {
+                            About::Key(id) => keys.get(&id).map(|row| ("key", event::key(row))),
+                            About::ServiceKey(id) => {
+                                let row = service_keys::table.find(id).select(ServiceKeyRow::as_select());
+                                let row = row.first(self).await.optional()?;
+                                row.map(|row| ("service_key", event::service_key(&row)))
+                            }
+                            About::Webhook(id) => {
+                                let row = webhooks::table.find(id).select(WebhookRow::as_select());
+                                let row = row.first(self).await.optional()?;
+                                row.map(|row| ("webhook", event::webhook(&row)))
+                            }
+                            About::Nothing => None,
+                        };
+                        for (message, those) in outbox.written(&listening, row) {
+                            messages.push(message);
+                            deliveries.extend(those);
                         }
+                    }
+                    // Each is told to somebody, so that there is one delivery at least.
+                    many_messages(messages).execute(self).await?;
+                    for rows in deliveries.chunks(ROWS) {
+                        many_deliveries(rows).execute(self).await?;
                     }
                 }
                 Ok(())
@@ -163,6 +207,71 @@ macro_rules! announces {
 }
 
 announces!(PgConnection, LiteConnection);
+
+type MessageValues = (
+    AsExprOf<DbId, sql_types::Id>,
+    AsExprOf<DbId, sql_types::Id>,
+    AsExprOf<String, Text>,
+    AsExprOf<String, Text>,
+    AsExprOf<DbTime, sql_types::Time>,
+);
+
+fn many_messages(rows: Vec<MessageRow>) -> InsertMany<MessageValues> {
+    const COLUMNS: &[&str] = &["id", "workspace_id", "event", "body", "created_at"];
+    let values = rows.into_iter().map(|row| {
+        (
+            row.id.into_sql::<sql_types::Id>(),
+            row.workspace_id.into_sql::<sql_types::Id>(),
+            row.event.into_sql::<Text>(),
+            row.body.into_sql::<Text>(),
+            row.created_at.into_sql::<sql_types::Time>(),
+        )
+    });
+    insert_many("webhook_messages", COLUMNS, values.collect(), "")
+}
+
+type DeliveryValues = (
+    AsExprOf<DbId, sql_types::Id>,
+    AsExprOf<DbId, sql_types::Id>,
+    AsExprOf<DbId, sql_types::Id>,
+    AsExprOf<String, Text>,
+    AsExprOf<i64, BigInt>,
+    AsExprOf<DbTime, sql_types::Time>,
+    AsExprOf<Option<i64>, Nullable<BigInt>>,
+    AsExprOf<String, Text>,
+    AsExprOf<DbTime, sql_types::Time>,
+    AsExprOf<Option<DbTime>, Nullable<sql_types::Time>>,
+);
+
+fn many_deliveries(rows: &[DeliveryRow]) -> InsertMany<DeliveryValues> {
+    const COLUMNS: &[&str] = &[
+        "id",
+        "webhook_id",
+        "message_id",
+        "status",
+        "attempts",
+        "due_at",
+        "status_code",
+        "error",
+        "created_at",
+        "finished_at",
+    ];
+    let values = rows.iter().cloned().map(|row| {
+        (
+            row.id.into_sql::<sql_types::Id>(),
+            row.webhook_id.into_sql::<sql_types::Id>(),
+            row.message_id.into_sql::<sql_types::Id>(),
+            row.status.into_sql::<Text>(),
+            row.attempts.into_sql::<BigInt>(),
+            row.due_at.into_sql::<sql_types::Time>(),
+            row.status_code.into_sql::<Nullable<BigInt>>(),
+            row.error.into_sql::<Text>(),
+            row.created_at.into_sql::<sql_types::Time>(),
+            row.finished_at.into_sql::<Nullable<sql_types::Time>>(),
+        )
+    });
+    insert_many("webhook_deliveries", COLUMNS, values.collect(), "")
+}
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,15 @@ use diesel::{
     sql_types::{BigInt, Bool},
 };
 use diesel_async::RunQueryDsl;
-use tollgate_db::{DbTime, write_db};
+use tollgate_db::{DbTime, sql_types::Time, write_db};
 use tollgate_kernel::{Fault, Timestamp};
 
 use super::{
     Step, Store,
-    schema::{audit_events, idempotency, invitations, notices, usage, usage_batches, webhook_messages},
+    schema::{
+        audit_events, credit_ledger, idempotency, invitations, notices, usage, usage_batches,
+        webhook_messages,
+    },
 };
 
 // Diesel wants another name for a table in a subquery of itself.
@@ -35,6 +38,8 @@ pub(crate) enum Aged {
     Usage(Step),
     UsageBatches,
     Audit,
+    /// An account's balance is its own; its movements only tell of it.
+    CreditLedger,
     Idempotency,
     Invitations,
     /// With their deliveries.
@@ -43,12 +48,13 @@ pub(crate) enum Aged {
 }
 
 impl Aged {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Usage(Step::Minute),
         Self::Usage(Step::Hour),
         Self::Usage(Step::Day),
         Self::UsageBatches,
         Self::Audit,
+        Self::CreditLedger,
         Self::Idempotency,
         Self::Invitations,
         Self::Messages,
@@ -61,6 +67,7 @@ impl Aged {
             Self::Usage(_) => "usage",
             Self::UsageBatches => "usage_batches",
             Self::Audit => "audit_events",
+            Self::CreditLedger => "credit_ledger",
             Self::Idempotency => "idempotency",
             Self::Invitations => "invitations",
             Self::Messages => "webhook_messages",
@@ -88,6 +95,7 @@ impl Store {
                 let old = old.filter(old_events.field(audit_events::at).lt(before)).limit(PIECE);
                 diesel::delete(audit_events::table.filter(audit_events::id.eq_any(old))).execute(c).await
             }),
+            Aged::CreditLedger => return self.forget_movements(before).await,
             Aged::Idempotency => write_db!(self.db, |c| {
                 let old = old_retries.select(old_retries.field(idempotency::id));
                 let old = old.filter(old_retries.field(idempotency::expires_at).lt(before)).limit(PIECE);
@@ -120,6 +128,18 @@ impl Store {
                 Some(at) => diesel::delete(notices::table.filter(notices::due_at.eq(at))).execute(c).await,
                 None => Ok(0),
             }
+        })?)
+    }
+
+    /// The oldest go first.
+    async fn forget_movements(&self, before: DbTime) -> Result<usize, Fault> {
+        Ok(write_db!(self.db, |c| {
+            let old = sql::<Bool>(
+                "(account_id, number) IN (SELECT account_id, number FROM credit_ledger WHERE at < ",
+            );
+            let old = old.bind::<Time, _>(before).sql(" ORDER BY at LIMIT ");
+            let old = old.bind::<BigInt, _>(PIECE).sql(")");
+            diesel::delete(credit_ledger::table.filter(old)).execute(c).await
         })?)
     }
 

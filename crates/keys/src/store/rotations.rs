@@ -1,17 +1,21 @@
 //! When keys are to be rotated: kept, found, moved on by a rotation, and what became of those that were not.
 
+use std::ops::Range;
+
+use chrono::TimeDelta;
 use diesel::{
     dsl::{exists, not},
     prelude::*,
 };
 use diesel_async::RunQueryDsl;
 use tollgate_db::{DbId, DbTime, read_db};
-use tollgate_kernel::{Fault, KeyId, Timestamp};
+use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 
 use super::{
     Change, Outcome, Store,
     change::{came_between, change},
     contains::contains,
+    later::later,
     rows::{KeyRow, RotationRow},
     schema::{key_rotations, keys, notices, secrets, webhooks},
 };
@@ -105,6 +109,45 @@ impl Store {
             .order(key_rotations::due_at)
             .limit(PIECE)
             .select((KeyRow::as_select(), RotationRow::as_select()))
+            .load(c)
+            .await)?)
+    }
+
+    /// Keys of a workspace whose newest secrets were made in this span of time, and may become so old, unless they are due sooner by
+    /// their plans; which endpoints want to know and were not told.
+    pub(crate) async fn ages_due(
+        &self,
+        workspace: WorkspaceId,
+        kind: &'static str,
+        made: Range<Timestamp>,
+        age: TimeDelta,
+    ) -> Result<Vec<KeyRow>, Fault> {
+        let workspace = DbId::from(workspace);
+        Ok(read_db!(self.db, |c| keys::table
+            .filter(keys::workspace_id.eq(workspace))
+            .filter(keys::revoked_at.is_null())
+            .filter(keys::secret_made_at.gt(DbTime(made.start)))
+            .filter(keys::secret_made_at.le(DbTime(made.end)))
+            .filter(exists(
+                webhooks::table
+                    .filter(webhooks::workspace_id.eq(workspace))
+                    .filter(webhooks::enabled.eq(true))
+                    .filter(contains(webhooks::events, Event::KeyRotationDue.as_str().to_owned()))
+            ))
+            .filter(not(exists(
+                key_rotations::table
+                    .filter(key_rotations::key_id.eq(keys::id))
+                    .filter(key_rotations::due_at.le(later(keys::secret_made_at, age)))
+            )))
+            .filter(not(exists(
+                notices::table
+                    .filter(notices::subject_id.eq(keys::id))
+                    .filter(notices::kind.eq(kind))
+                    .filter(notices::due_at.eq(later(keys::secret_made_at, age)))
+            )))
+            .order(keys::secret_made_at)
+            .limit(PIECE)
+            .select(KeyRow::as_select())
             .load(c)
             .await)?)
     }

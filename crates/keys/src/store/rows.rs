@@ -104,10 +104,15 @@ pub(crate) struct KeyRow {
     /// How often it was changed.
     pub(crate) revision: i64,
     pub(crate) enabled_at: Option<DbTime>,
+    /// Its newest one was.
+    pub(crate) secret_made_at: DbTime,
 }
 
-/// A key, its plan, and its last use.
-pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<LastUsed>);
+/// When a key is to be rotated by its plan, and the policy of its workspace, which may be sooner.
+pub(crate) type RotationRules = (Option<DbTime>, DbJson);
+
+/// A key, its plan, its last use, and what says when it is to be rotated.
+pub(crate) type KeyRecord = (KeyRow, PlanRow, Option<LastUsed>, RotationRules);
 
 /// What resolving a key reads.
 pub(crate) struct ResolvedKey {
@@ -121,6 +126,8 @@ pub(crate) struct ResolvedKey {
     pub(crate) roles: Vec<RoleScopes>,
     /// Its own, else its consumer's.
     pub(crate) credit_account: Option<DbId>,
+    /// When it is to be rotated by its plan.
+    pub(crate) rotation_due_at: Option<DbTime>,
 }
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -328,6 +335,7 @@ pub(crate) struct DeliveryRow {
 #[diesel(table_name = key_rotations, check_for_backend(Pg, Sqlite))]
 pub(crate) struct RotationRow {
     pub(crate) key_id: DbId,
+    pub(crate) workspace_id: DbId,
     pub(crate) every_days: i64,
     pub(crate) deadline_days: Option<i64>,
     pub(crate) due_at: DbTime,

@@ -93,6 +93,7 @@ diesel::table! {
         disabled_at -> Nullable<Instant>,
         revision -> BigInt,
         enabled_at -> Nullable<Instant>,
+        secret_made_at -> Instant,
         // Of the databases' own making.
         ends_at -> Instant,
     }
@@ -193,6 +194,7 @@ diesel::table! {
         consumer -> Text,
         code -> Text,
         count -> BigInt,
+        environment -> Text,
     }
 }
 
@@ -369,6 +371,7 @@ diesel::table! {
 
     key_rotations (key_id) {
         key_id -> Id,
+        workspace_id -> Id,
         every_days -> BigInt,
         deadline_days -> Nullable<BigInt>,
         due_at -> Instant,
@@ -385,6 +388,7 @@ diesel::joinable!(secrets -> keys (key_id));
 diesel::joinable!(last_used -> keys (key_id));
 diesel::joinable!(imported_secrets -> secrets (secret_id));
 diesel::joinable!(key_rotations -> keys (key_id));
+diesel::joinable!(credit_accounts -> workspaces (workspace_id));
 diesel::joinable!(webhook_deliveries -> webhook_messages (message_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -395,7 +399,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     keys,
     secrets,
     last_used,
-    imported_secrets
+    imported_secrets,
+    key_rotations,
+    webhooks,
+    notices
 );
 diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhook_messages);
-diesel::allow_tables_to_appear_in_same_query!(keys, key_rotations, webhooks, notices);
+diesel::allow_tables_to_appear_in_same_query!(credit_accounts, workspaces);

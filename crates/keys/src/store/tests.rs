@@ -126,6 +126,7 @@ impl Fixture {
             disabled_at: None,
             revision: 0,
             enabled_at: None,
+            secret_made_at: self.clock.now().into(),
         }
     }
 

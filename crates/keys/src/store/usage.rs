@@ -5,7 +5,11 @@
 //!
 //! These writes change nothing that people own, so they go past [`super::change`].
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use diesel::{
     dsl::sql,
@@ -17,13 +21,14 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use tollgate_db::{DbId, DbTime, insert_many, read_db, sql_types, tx_db};
 use tollgate_kernel::{Fault, KeyId, Timestamp};
+use tollgate_verify::Environment;
 
 use super::{
     Store,
-    schema::{last_used, usage, usage_batches},
+    schema::{keys, last_used, usage, usage_batches},
 };
 
-/// Rows per statement: 7 values each, far below what either database takes.
+/// Rows per statement: 8 values each, far below what either database takes.
 const ROWS_PER_STATEMENT: usize = 1000;
 
 /// What is counted together; in the order of the primary key, so that two drains lock rows in one order.
@@ -70,6 +75,8 @@ pub(crate) struct UsageFilter {
     pub(crate) subject: Option<String>,
     pub(crate) consumer: Option<String>,
     pub(crate) code: Option<String>,
+    /// Of the keys.
+    pub(crate) environment: Option<Environment>,
     /// Whole steps, in minutes since 1970.
     pub(crate) minutes: Range<i64>,
     pub(crate) step: Step,
@@ -144,6 +151,9 @@ macro_rules! usage_rows {
         if let Some(code) = &filter.code {
             query = query.filter(usage::code.eq(code));
         }
+        if let Some(environment) = filter.environment {
+            query = query.filter(usage::environment.eq(environment.as_str()));
+        }
         query
     }};
 }
@@ -171,6 +181,8 @@ impl Store {
         last: &BTreeMap<KeyId, LastUse>,
         now: Timestamp,
     ) -> Result<bool, Fault> {
+        // A key's environment is for good, and the key was there before its calls.
+        let environments = self.environments_of(last.keys()).await?;
         let calls = of_every_grain(calls);
         let last: Vec<_> = last.iter().collect();
         let added: Result<bool, tollgate_db::Error> = tx_db!(self.db, |c| {
@@ -184,7 +196,7 @@ impl Store {
                 return Ok(false);
             }
             for rows in calls.chunks(ROWS_PER_STATEMENT) {
-                upsert_calls(rows).execute(c).await?;
+                upsert_calls(rows, &environments).execute(c).await?;
             }
             for rows in last.chunks(ROWS_PER_STATEMENT) {
                 upsert_last(rows).execute(c).await?;
@@ -192,6 +204,21 @@ impl Store {
             Ok::<_, tollgate_db::Error>(true)
         });
         Ok(added?)
+    }
+
+    /// Of these keys, of as many as there are.
+    async fn environments_of(&self, ids: impl Iterator<Item = &KeyId>) -> Result<Environments, Fault> {
+        let ids: Vec<DbId> = ids.map(|id| DbId::from(*id)).collect();
+        let mut all = Environments::new();
+        for some in ids.chunks(ROWS_PER_STATEMENT) {
+            let found: Vec<(DbId, String)> = read_db!(self.db, |c| keys::table
+                .filter(keys::id.eq_any(some))
+                .select((keys::id, keys::environment))
+                .load(c)
+                .await)?;
+            all.extend(found.into_iter().map(|(id, name)| (KeyId::from(id).to_string(), name)));
+        }
+        Ok(all)
     }
 
     /// The counts of each step by code, in order of time, then code; at most `max`.
@@ -249,9 +276,16 @@ type CallValues = (
     diesel::dsl::AsExprOf<String, Text>,
     diesel::dsl::AsExprOf<String, Text>,
     diesel::dsl::AsExprOf<i64, BigInt>,
+    diesel::dsl::AsExprOf<String, Text>,
 );
 
-fn upsert_calls(rows: &[(Step, Calls, i64)]) -> tollgate_db::InsertMany<CallValues> {
+/// The environments of keys by their ids, as text.
+type Environments = HashMap<String, String>;
+
+fn upsert_calls(
+    rows: &[(Step, Calls, i64)],
+    environments: &Environments,
+) -> tollgate_db::InsertMany<CallValues> {
     let values = rows.iter().map(|(step, calls, count)| {
         (
             calls.partition.clone().into_sql::<Text>(),
@@ -261,12 +295,13 @@ fn upsert_calls(rows: &[(Step, Calls, i64)]) -> tollgate_db::InsertMany<CallValu
             calls.consumer.clone().into_sql::<Text>(),
             calls.code.clone().into_sql::<Text>(),
             (*count).into_sql::<BigInt>(),
+            environments.get(&calls.subject).cloned().unwrap_or_default().into_sql::<Text>(),
         )
     });
     let values = values.collect();
     insert_many(
         "usage",
-        &["partition", "grain", "minute", "subject", "consumer", "code", "count"],
+        &["partition", "grain", "minute", "subject", "consumer", "code", "count", "environment"],
         values,
         "ON CONFLICT (partition, grain, minute, subject, consumer, code) \
          DO UPDATE SET count = usage.count + excluded.count",

@@ -6,9 +6,10 @@ use tollgate_db::{DbId, read_db};
 use tollgate_kernel::{DeliveryId, Fault, WebhookId, WorkspaceId};
 
 use super::{
-    Change, Outcome, Store,
+    Change, Created, Outcome, Store,
     change::{came_between, change},
-    rows::{DeliveryRow, MessageRow, WebhookRow},
+    once::once_if,
+    rows::{DeliveryRow, IdempotencyRow, MessageRow, WebhookRow},
     schema::{webhook_deliveries, webhook_messages, webhooks},
 };
 use crate::{page::Page, webhooks::MOST_WEBHOOKS};
@@ -17,19 +18,24 @@ use crate::{page::Page, webhooks::MOST_WEBHOOKS};
 pub(crate) type DeliveryRecord = (DeliveryRow, String);
 
 impl Store {
-    /// Says whether there was room for it.
-    pub(crate) async fn webhook_insert(&self, change: Change, webhook: WebhookRow) -> Result<bool, Fault> {
-        let (outcome, _) = change!(self, change, |c| {
+    /// `None`: there is no room for it.
+    pub(crate) async fn webhook_insert(
+        &self,
+        change: Change,
+        webhook: WebhookRow,
+        once: Option<IdempotencyRow>,
+    ) -> Result<Option<Created>, Fault> {
+        let (outcome, _) = change!(self, change, |c| once_if!(c, &once, webhook.created_at, {
             let those = webhooks::table.filter(webhooks::workspace_id.eq(webhook.workspace_id));
             let there: i64 = those.count().get_result(c).await?;
             if there >= MOST_WEBHOOKS {
-                Outcome::Unchanged(false)
+                Err(())
             } else {
                 diesel::insert_into(webhooks::table).values(&webhook).execute(c).await?;
-                Outcome::Changed(true)
+                Ok(())
             }
-        })?;
-        Ok(outcome.value())
+        }))?;
+        Ok(outcome.value().ok())
     }
 
     pub(crate) async fn webhook_by_id(&self, id: WebhookId) -> Result<Option<WebhookRow>, Fault> {

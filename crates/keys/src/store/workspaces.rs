@@ -8,10 +8,11 @@ use tollgate_kernel::{Fault, PlanId, UserId, WorkspaceId};
 use tollgate_verify::{MemberRole, UnknownWord};
 
 use super::{
-    Change, Outcome, Store,
+    Change, Created, Outcome, Store,
     change::change,
-    rows::{MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
-    schema::{members, plans, workspaces},
+    once::once_if,
+    rows::{IdempotencyRow, MemberRow, PlanRow, WorkspaceChanges, WorkspaceRow},
+    schema::{credit_accounts, members, plans, workspaces},
 };
 use crate::page::Page;
 
@@ -35,14 +36,31 @@ impl Store {
             .optional())?)
     }
 
-    /// Something is to be changed.
+    /// Something is to be changed. If it is enabled again, the refills of its accounts of credits that were due meanwhile are not made
+    /// up for: the next is that of the present period.
     pub(crate) async fn workspace_update(
         &self,
         change: Change,
         id: WorkspaceId,
         changes: WorkspaceChanges,
     ) -> Result<Option<Effect>, Fault> {
+        let at = change.audit.at;
         let (_, effect) = change!(self, change, |c| {
+            if changes.enabled == Some(true) {
+                let disabled = workspaces::table
+                    .find(DbId::from(id))
+                    .filter(workspaces::enabled.eq(false))
+                    .select(workspaces::id);
+                let missed = credit_accounts::table
+                    .filter(credit_accounts::next_refill_at.lt(at))
+                    .filter(credit_accounts::closed_at.is_null())
+                    .filter(credit_accounts::workspace_id.eq_any(disabled));
+                let present = (
+                    credit_accounts::next_refill_at.eq(at),
+                    credit_accounts::revision.eq(credit_accounts::revision + 1),
+                );
+                diesel::update(missed).set(present).execute(c).await?;
+            }
             let row = workspaces::table.find(DbId::from(id));
             let rows = diesel::update(row).set(&changes).execute(c).await?;
             if rows == 0 { Outcome::Unchanged(()) } else { Outcome::Changed(()) }
@@ -87,7 +105,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Makes another workspace of a user, unless the user has made `most` already. Those who make many at once wait for each
+    /// Makes another workspace of a user; `None` if the user has made `most` already. Those who make many at once wait for each
     /// other at the user's personal workspace, which is there.
     pub(crate) async fn workspace_create(
         &self,
@@ -96,24 +114,25 @@ impl Store {
         owner: MemberRow,
         starting_plans: Vec<PlanRow>,
         most: i64,
-    ) -> Result<Outcome<()>, Fault> {
-        let (outcome, _) = change!(self, change, |c| {
+        once: Option<IdempotencyRow>,
+    ) -> Result<Option<Created>, Fault> {
+        let (outcome, _) = change!(self, change, |c| once_if!(c, &once, workspace.created_at, {
             let personal = workspaces::table.filter(workspaces::personal_owner.eq(owner.user_id));
             diesel::update(personal).set(workspaces::name.eq(workspaces::name)).execute(c).await?;
             let made = workspaces::table.filter(workspaces::created_by.eq(owner.user_id));
             let made: i64 = made.count().get_result(c).await?;
             if made >= most {
-                Outcome::Unchanged(())
+                Err(())
             } else {
                 diesel::insert_into(workspaces::table).values(&workspace).execute(c).await?;
                 diesel::insert_into(members::table).values(&owner).execute(c).await?;
                 for plan in &starting_plans {
                     diesel::insert_into(plans::table).values(plan).execute(c).await?;
                 }
-                Outcome::Changed(())
+                Ok(())
             }
-        })?;
-        Ok(outcome)
+        }))?;
+        Ok(outcome.value().ok())
     }
 
     /// Newest first.

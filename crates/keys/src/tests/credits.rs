@@ -57,6 +57,17 @@ impl Desk {
         call!(self, lend_credits, wire::LendCreditsRequest { account_id, cost })
     }
 
+    /// An operator enables or disables the workspace of this user.
+    async fn enable(&self, of: &Caller, enabled: bool) {
+        let message = wire::UpdateWorkspaceRequest {
+            caller: Some(self.operator()),
+            workspace_id: self.workspace_of(of).await,
+            enabled: Some(enabled),
+            ..Default::default()
+        };
+        call!(self, update_workspace, message).expect("changed");
+    }
+
     /// A key with so many credits: its owner, its id, its account's.
     async fn credited(&self, credits: u64) -> (Caller, String, String) {
         let owner = self.user();
@@ -356,5 +367,111 @@ on_every_database! {
             let fault = desk.put_credits(&owner, &key, Some(refill)).await.expect_err("refused");
             assert_eq!(pointers(&fault), [pointer]);
         }
+    }
+
+    async fn in_a_disabled_workspace_nothing_is_lent_or_refilled(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let (owner, key, account) = desk.credited(1_000).await;
+        let refill = Some(daily(wire::CreditRefillMode::Add, 50));
+        desk.put_credits(&owner, &key, refill).await.expect("put");
+        assert_eq!(desk.standing(&owner, &key).await, (1_050, 0), "the refill of the first day");
+        // A key of another workspace, whose refills go on.
+        let (other, elsewhere, _) = desk.credited(0).await;
+        desk.put_credits(&other, &elsewhere, Some(daily(wire::CreditRefillMode::Add, 50))).await.expect("put");
+        assert!(desk.lend(&account, 1).await.expect("asked").lent);
+        assert_eq!(desk.standing(&owner, &key).await, (950, 100));
+        desk.enable(&owner, false).await;
+        assert!(desk.counter.spend(&account, 100), "a call that was let in before");
+        let empty = wire::LendCreditsResponse { lent: false, next_refill_at: None };
+        assert_eq!(desk.lend(&account, 1).await.expect("asked"), empty);
+        // Its people may look, and change nothing.
+        assert_eq!(desk.standing(&owner, &key).await, (950, 0));
+        assert_eq!(desk.ledger(&owner, &key, 1, "").await.entries, [entry("block:3", -100, 950)]);
+        for fault in [
+            desk.grant(&owner, &key, 1, "second").await.err(),
+            desk.put_credits(&owner, &key, None).await.err(),
+        ] {
+            let fault = fault.expect("refused");
+            assert_eq!(fault.code(), Code::Forbidden);
+            assert!(fault.to_string().contains("disabled"), "{fault}");
+        }
+        // An operator may grant; it is there when the workspace is enabled again.
+        desk.grant(&desk.operator(), &key, 7, "kind").await.expect("granted");
+        assert_eq!(desk.standing(&owner, &key).await, (957, 0));
+        desk.clock.advance(Duration::from_hours(24 * 3 + 1));
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 2, "a refill elsewhere, and what lay idle here");
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 0);
+        assert_eq!(desk.standing(&owner, &key).await, (957, 0));
+        assert_eq!(desk.standing(&other, &elsewhere).await, (200, 0), "every day, there");
+        // Enabled again: the refill of this day, and none of the days between.
+        desk.enable(&owner, true).await;
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 1);
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 0);
+        assert_eq!(desk.standing(&owner, &key).await, (1_007, 0));
+        assert!(desk.lend(&account, 1).await.expect("asked").lent);
+        // Who enables what is enabled makes nobody lose a refill.
+        desk.clock.advance(Duration::from_hours(48));
+        desk.enable(&owner, true).await;
+        desk.service.tend_credits().await.expect("tended");
+        let (balance, lent) = desk.standing(&owner, &key).await;
+        assert_eq!(balance + lent, 1_107);
+    }
+
+    async fn what_is_lent_of_a_disabled_workspace_comes_back(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let (owner, key, account) = desk.credited(1_000).await;
+        assert!(desk.counter.spend(&account, 30));
+        desk.enable(&owner, false).await;
+        assert_eq!(desk.standing(&owner, &key).await, (900, 70));
+        desk.clock.advance(Duration::from_hours(1));
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 1);
+        assert_eq!(desk.standing(&owner, &key).await, (970, 0));
+        // That of today was refilled before; enabling it on the same day does so not again.
+        desk.enable(&owner, true).await;
+        let refill = Some(daily(wire::CreditRefillMode::Add, 50));
+        desk.put_credits(&owner, &key, refill).await.expect("put");
+        desk.enable(&owner, false).await;
+        desk.enable(&owner, true).await;
+        assert_eq!(desk.service.tend_credits().await.expect("tended"), 0);
+        assert_eq!(desk.standing(&owner, &key).await, (1_020, 0));
+    }
+
+    async fn old_movements_are_forgotten_and_what_they_made_is_not(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let (owner, key, account) = desk.credited(1_000).await;
+        let refill = Some(wire::CreditRefill {
+            period: Period::Month.into(),
+            ..daily(wire::CreditRefillMode::Add, 50)
+        });
+        let total = async || {
+            let (balance, lent) = desk.standing(&owner, &key).await;
+            balance + lent
+        };
+        desk.clock.advance(Duration::from_hours(24 * 400));
+        desk.service.forget_old().await.expect("forgotten");
+        // Just as old as it is kept: the same request is still the same grant.
+        let again = desk.grant(&owner, &key, 1_000, "first").await.expect("as before");
+        assert_eq!((again.amount, total().await), (1_000, 1_000));
+        desk.grant(&owner, &key, 5, "second").await.expect("granted");
+        desk.clock.advance(Duration::from_secs(1));
+        assert!(desk.service.forget_old().await.expect("forgotten") > 0);
+        let request_ids = async || {
+            let page = desk.ledger(&owner, &key, 100, "").await;
+            page.entries.into_iter().map(|(request_id, ..)| request_id).collect::<Vec<_>>()
+        };
+        assert_eq!(request_ids().await, ["second"]);
+        assert_eq!(total().await, 1_005);
+        // Steps go on where they were.
+        assert!(desk.counter.spend(&account, 100));
+        assert!(desk.lend(&account, 1).await.expect("asked").lent);
+        assert_eq!(total().await, 905);
+        // A refill of the present period is known for as long as the period lasts, however short movements are kept.
+        desk.put_credits(&owner, &key, refill.clone()).await.expect("put");
+        assert_eq!(total().await, 955);
+        desk.service.forget_old().await.expect("forgotten");
+        desk.put_credits(&owner, &key, refill).await.expect("put");
+        assert_eq!(total().await, 955, "once");
+        desk.grant(&owner, &key, 5, "second").await.expect("as before");
+        assert_eq!(total().await, 955);
     }
 }

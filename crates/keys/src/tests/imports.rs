@@ -1,9 +1,12 @@
 //! Keys that were made elsewhere come in by their hashes, are found by what people hold, and go out again.
 
+use std::collections::BTreeSet;
+
+use tollgate_proto::ratelimit::Limit;
 use tollgate_verify::{ImportedKey, VerdictCode};
 use wire::import_result::Outcome;
 
-use super::*;
+use super::{receiver::Receiver, *};
 
 const KEY: &str = "0123456789abcdef";
 /// Of [`KEY`], by tools that are not ours.
@@ -181,10 +184,60 @@ on_every_database! {
         assert_eq!(desk.outcomes(&owner, rows).await, outcomes);
     }
 
+    async fn each_key_that_comes_in_is_announced_and_what_is_there_is_not(database: TestDatabase) {
+        let (desk, mut receiver) = (Desk::telling(&database).await, Receiver::new().await);
+        let owner = desk.user();
+        desk.hooked(&owner, &receiver, &["key.created", "key.revoked"]).await;
+        let message = wire::ImportKeysRequest {
+            caller: Some(owner.clone()), rows: vec![numbered(0)], dry_run: true, ..Default::default()
+        };
+        call!(desk, import_keys, message).expect("an answer");
+        assert_eq!(desk.tell().await, 0, "a dry run makes nothing");
+        // More than are written together.
+        let results = desk.import(&owner, (0..250).map(numbered).collect()).await;
+        let mut made: BTreeSet<_> = results.into_iter().map(|it| it.key_id).collect();
+        assert_eq!(made.len(), 250);
+        while desk.tell().await > 0 {}
+        for arrived in receiver.all() {
+            let said = arrived.json();
+            assert_eq!(said["type"], "key.created", "{said}");
+            assert_eq!(said["data"]["workspace_id"], desk.workspace_of(&owner).await);
+            assert!(made.remove(said["data"]["key"]["id"].as_str().expect("an id")), "told once: {said}");
+            assert!(!arrived.body.contains("0000000000"), "no hash: {said}");
+        }
+        assert!(made.is_empty(), "not told: {made:?}");
+        let results = desk.import(&owner, vec![numbered(1), numbered(250), row("nonsense")]).await;
+        assert_eq!(desk.tell().await, 1);
+        assert_eq!(receiver.next().await.json()["data"]["key"]["id"], results[1].key_id);
+    }
+
+    async fn limits_are_said_once_in_either_way(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let owner = desk.user();
+        let limit = |name: &str| Limit { name: name.into(), limit: 7, window_seconds: 60, ..Default::default() };
+        let rows = vec![
+            wire::ImportRow { limits: vec![limit("minute")], ..numbered(1) },
+            wire::ImportRow { limits: vec![limit("a b")], ..numbered(2) },
+            wire::ImportRow { limits: vec![limit("minute")], limits_json: "[]".into(), ..numbered(3) },
+            wire::ImportRow { limits: (0..9).map(|it| limit(&format!("n{it}"))).collect(), ..numbered(4) },
+        ];
+        let results = desk.import(&owner, rows).await;
+        let pointers: Vec<_> = results.iter().map(wrong).collect();
+        assert_eq!(pointers, [vec![], vec!["/limits/0/name"], vec!["/limits"], vec!["/limits"]]);
+        let exported = desk.export(&owner, 0).await.expect("exported");
+        assert!(exported[0].limits.is_empty(), "which would be twice");
+        assert!(exported[0].limits_json.contains(r#""limit":7"#), "{}", exported[0].limits_json);
+    }
+
     async fn a_row_that_breaks_a_rule_is_left_out_and_said(database: TestDatabase) {
         let desk = Desk::new(&database).await;
         let owner = desk.user();
         let future = Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(1)));
+        let never = wire::ImportedSecret {
+            hash: SHA512.into(),
+            retires_at: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            ..Default::default()
+        };
         let without_prefix = |hash: &str| {
             let secret = wire::ImportedSecret { hash: hash.into(), ..Default::default() };
             wire::ImportRow { secret: Some(secret), ..row("") }
@@ -198,6 +251,7 @@ on_every_database! {
             (wire::ImportRow { metadata_json: "[]".into(), limits_json: "{}".into(), ..numbered(4) }, vec!["/limits", "/metadata"]),
             (wire::ImportRow { roles: vec!["none".into()], allowed_ips: vec!["x".into()], ..numbered(5) }, vec!["/allowed_ips/0", "/roles/0"]),
             (without_prefix(BCRYPT), vec!["/prefix"]),
+            (wire::ImportRow { retiring: vec![never], ..numbered(6) }, vec!["/retiring/0/retires_at"]),
         ];
         let mut rows: Vec<_> = table.iter().map(|(row, _)| row.clone()).collect();
         rows.push(without_prefix(SHA256));

@@ -16,7 +16,7 @@ impl Desk {
             workspace_id: at.to_owned(),
             email: ANN.into(),
             role: role.to_string(),
-            expires_in_days: 0,
+            ..Default::default()
         };
         let made = call!(self, create_invitation, message)?;
         Ok((made.invitation.expect("an invitation").id, made.token))
@@ -251,8 +251,9 @@ on_every_database! {
             email: "nobody".into(),
             role: "king".into(),
             expires_in_days: 31,
+            idempotency_key: "a b".into(),
         };
         let fault = call!(desk, create_invitation, message).expect_err("refused");
-        assert_eq!(pointers(&fault), ["/email", "/role", "/expires_in_days"]);
+        assert_eq!(pointers(&fault), ["/email", "/role", "/expires_in_days", "/idempotency_key"]);
     }
 }

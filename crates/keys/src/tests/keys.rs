@@ -65,6 +65,7 @@ on_every_database! {
             last_used_at: None,
             last_used_ip: None,
             last_user_agent: None,
+            rotation_due_at: None,
             created_by: user.user_id,
             created_at: Some(time::to_wire(now)),
             description: String::new(),

@@ -12,7 +12,11 @@ pub(super) fn id_of(caller: &Caller) -> String {
 impl Desk {
     /// A workspace of this user that is not the personal one.
     pub(super) async fn another_workspace(&self, owner: &Caller) -> String {
-        let message = wire::CreateWorkspaceRequest { caller: Some(owner.clone()), name: "Acme".into() };
+        let message = wire::CreateWorkspaceRequest {
+            caller: Some(owner.clone()),
+            name: "Acme".into(),
+            ..Default::default()
+        };
         call!(self, create_workspace, message).expect("made").workspace.expect("a workspace").id
     }
 
@@ -245,7 +249,7 @@ on_every_database! {
         let make = || {
             let (desk, caller) = (desk.clone(), Some(user.clone()));
             tokio::spawn(async move {
-                let message = wire::CreateWorkspaceRequest { caller, name: "Acme".into() };
+                let message = wire::CreateWorkspaceRequest { caller, name: "Acme".into(), ..Default::default() };
                 call!(desk, create_workspace, message)
             })
         };

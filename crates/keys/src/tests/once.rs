@@ -76,6 +76,66 @@ on_every_database! {
         assert_eq!(call!(desk, create_service_key, wider).expect_err("another request").code(), Code::Conflict);
     }
 
+    async fn a_workspace_beside_the_personal_one(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let owner = desk.user();
+        let create = |name: &str| wire::CreateWorkspaceRequest {
+            caller: Some(owner.clone()), name: name.into(), idempotency_key: "once".into(),
+        };
+        let first = call!(desk, create_workspace, create("first")).expect("made");
+        assert_eq!(call!(desk, create_workspace, create("first")).expect("known"), first);
+        assert_eq!(call!(desk, create_workspace, create("second")).expect_err("another request").code(), Code::Conflict);
+        let made = desk.service.store.audited().await.iter().filter(|it| *it == "workspace.create").count();
+        assert_eq!(made, 2, "the personal one, and this");
+    }
+
+    async fn an_invitation_without_showing_its_token_again(database: TestDatabase) {
+        let desk = Desk::new(&database).await;
+        let owner = desk.user();
+        let message = wire::CreateInvitationRequest {
+            caller: Some(owner.clone()),
+            workspace_id: desk.workspace_of(&owner).await,
+            email: "ann@example.com".into(),
+            role: "member".into(),
+            idempotency_key: "once".into(),
+            ..Default::default()
+        };
+        let first = call!(desk, create_invitation, message.clone()).expect("made");
+        assert!(first.token.starts_with("tg_inv_"));
+        let again = call!(desk, create_invitation, message.clone()).expect("known");
+        assert_eq!((again.invitation, again.token), (first.invitation, String::new()));
+        let wider = wire::CreateInvitationRequest { role: "owner".into(), ..message };
+        assert_eq!(call!(desk, create_invitation, wider).expect_err("another request").code(), Code::Conflict);
+    }
+
+    async fn a_webhook_without_showing_its_secret_again_once_there_is_room(database: TestDatabase) {
+        let desk = Desk::telling(&database).await;
+        let owner = desk.user();
+        let url = "https://example.com/hook";
+        let mut last = String::new();
+        for _ in 0..20 {
+            last = desk.webhook(&owner, url, &["key.created"]).await.expect("made").webhook.expect("a webhook").id;
+        }
+        let message = wire::CreateWebhookRequest {
+            caller: Some(owner.clone()),
+            url: url.into(),
+            events: vec!["key.created".into()],
+            idempotency_key: "once".into(),
+            ..Default::default()
+        };
+        assert_eq!(call!(desk, create_webhook, message.clone()).expect_err("full").code(), Code::Conflict);
+        let delete = |webhook_id: String| wire::DeleteWebhookRequest { caller: Some(owner.clone()), webhook_id };
+        call!(desk, delete_webhook, delete(last)).expect("deleted");
+        let first = call!(desk, create_webhook, message.clone()).expect("made");
+        assert!(first.secret.starts_with("whsec_"));
+        let again = call!(desk, create_webhook, message.clone()).expect("known, though there is no room");
+        assert_eq!((&again.webhook, again.secret.as_str()), (&first.webhook, ""));
+        let other = wire::CreateWebhookRequest { enabled: Some(false), ..message.clone() };
+        assert_eq!(call!(desk, create_webhook, other).expect_err("another request").code(), Code::Conflict);
+        call!(desk, delete_webhook, delete(first.webhook.expect("a webhook").id)).expect("deleted");
+        assert_eq!(call!(desk, create_webhook, message).expect_err("gone").code(), Code::Conflict);
+    }
+
     async fn one_idempotency_key_is_of_one_kind(database: TestDatabase) {
         let desk = Desk::new(&database).await;
         let owner = desk.user();

@@ -7,7 +7,7 @@ use super::*;
 const DAY: Duration = Duration::from_hours(24);
 
 impl Desk {
-    async fn set_policy(&self, owner: &Caller, message: wire::UpdateWorkspacePolicyRequest) {
+    pub(super) async fn set_policy(&self, owner: &Caller, message: wire::UpdateWorkspacePolicyRequest) {
         let workspace_id = self.workspace_of(owner).await;
         let message =
             wire::UpdateWorkspacePolicyRequest { caller: Some(owner.clone()), workspace_id, ..message };
@@ -31,7 +31,7 @@ impl Desk {
         (key.enabled, key.revoked_at.is_some())
     }
 
-    async fn tended(&self) -> u64 {
+    pub(super) async fn tended(&self) -> u64 {
         self.service.tend().await.expect("tended")
     }
 }

@@ -43,6 +43,7 @@ on_every_database! {
                 revoked_at: None,
             }),
             credit_account_id: String::new(),
+            rotation_due_at: None,
         });
         tollgate_verify::Grant::try_from(grant).expect("verify reads it");
     }

@@ -28,6 +28,29 @@ impl Desk {
         self.service.tend_rotations().await.expect("tended")
     }
 
+    async fn limit_age(&self, owner: &Caller, days: u32) {
+        let rule =
+            wire::UpdateWorkspacePolicyRequest { max_secret_age_days: Some(days), ..Default::default() };
+        self.set_policy(owner, rule).await;
+    }
+
+    /// When a key is due: as everything says that shows it.
+    async fn due(&self, owner: &Caller, secret: &str, id: &str) -> Option<prost_types::Timestamp> {
+        let message = wire::GetKeyRequest { caller: Some(owner.clone()), key_id: id.to_owned() };
+        let key = call!(self, get_key, message).expect("there").key.expect("a key");
+        let message = wire::ListKeysRequest { caller: Some(owner.clone()), ..Default::default() };
+        let listed = call!(self, list_keys, message).expect("a list").keys.remove(0);
+        let message = wire::UpdateKeyRequest {
+            caller: Some(owner.clone()),
+            key_id: id.to_owned(),
+            ..Default::default()
+        };
+        let updated = call!(self, update_key, message).expect("the same").key.expect("a key");
+        let granted = self.resolve(secret).await.expect("a grant").rotation_due_at;
+        assert_eq!([listed.rotation_due_at, updated.rotation_due_at, granted], [key.rotation_due_at; 3]);
+        key.rotation_due_at
+    }
+
     async fn rotated(&self, caller: &Caller, key: &str) -> String {
         let (caller, key_id) = (Some(caller.clone()), key.to_owned());
         let message = wire::RotateKeyRequest { caller, key_id, ..Default::default() };
@@ -101,6 +124,131 @@ on_every_database! {
         let fresh = desk.rotated(&owner, &id).await;
         assert_eq!(desk.resolve(&fresh).await.expect("a grant").secret.expect("a secret").retires_at, None);
         assert!(desk.planned(&owner, &id).await.expect("planned").retires_at.is_some());
+    }
+
+    async fn every_view_of_a_key_says_when_it_is_due(database: TestDatabase) {
+        let desk = Desk::telling(&database).await;
+        let owner = desk.user();
+        let made = desk.key(&owner).await;
+        let id = made.key.expect("a key").id;
+        assert_eq!(desk.due(&owner, &made.secret, &id).await, None, "nothing asks for it");
+        let in_days = |days| Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(days)));
+        let (first, before) = (in_days(30), desk.changes.sequence());
+        desk.plan_rotation(&owner, &id, 30, None).await.expect("planned");
+        let subject = Subject::Key(id.parse().expect("an id"));
+        assert_eq!(desk.changes.holds_until(before, &[subject]), None, "caches know");
+        assert_eq!(desk.due(&owner, &made.secret, &id).await, first);
+        // What is sooner counts; a policy that lets a secret be older than the plan does changes nothing.
+        for (age, expected) in [(60, in_days(30)), (20, in_days(20)), (1, in_days(1))] {
+            desk.limit_age(&owner, age).await;
+            assert_eq!(desk.due(&owner, &made.secret, &id).await, expected, "{age}");
+        }
+        desk.limit_age(&owner, 20).await;
+        desk.clock.advance(DAY * 5);
+        let fresh = desk.rotated(&owner, &id).await;
+        let (planned, aged) = (in_days(30), in_days(20));
+        assert_eq!(desk.due(&owner, &fresh, &id).await, aged, "both begin again");
+        let before = desk.changes.sequence();
+        let clear = vec!["max_secret_age_days".to_owned()];
+        desk.set_policy(&owner, wire::UpdateWorkspacePolicyRequest { clear, ..Default::default() }).await;
+        let workspace = Subject::Workspace(desk.workspace_of(&owner).await.parse().expect("an id"));
+        assert_eq!(desk.changes.holds_until(before, &[workspace]), None, "caches know");
+        assert_eq!(desk.due(&owner, &fresh, &id).await, planned);
+        let delete = wire::DeleteKeyRotationRequest { caller: Some(owner.clone()), key_id: id.clone() };
+        call!(desk, delete_key_rotation, delete).expect("deleted");
+        assert_eq!(desk.due(&owner, &fresh, &id).await, None);
+    }
+
+    async fn a_list_finds_what_is_due_by_plan_or_by_policy(database: TestDatabase) {
+        let desk = Desk::telling(&database).await;
+        let owner = desk.user();
+        let names = async |days| {
+            let before = Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(days)));
+            let filter = Some(wire::KeyFilter { rotation_due_before: before, ..Default::default() });
+            let list = wire::ListKeysRequest { caller: Some(owner.clone()), filter, ..Default::default() };
+            let keys = call!(desk, list_keys, list).expect("a list").keys;
+            let mut names: Vec<_> = keys.into_iter().map(|key| key.name).collect();
+            names.sort();
+            names
+        };
+        let mut ids = Vec::new();
+        for name in ["a", "b", "c"] {
+            let message = wire::CreateKeyRequest { name: name.into(), ..Default::default() };
+            ids.push(desk.create(&owner, message).await.expect("made").key.expect("a key").id);
+            desk.clock.advance(DAY);
+        }
+        // Another workspace's policy and plans are its own.
+        let other = desk.user();
+        let foreign = desk.key(&other).await.key.expect("a key").id;
+        desk.plan_rotation(&other, &foreign, 1, None).await.expect("planned");
+        desk.limit_age(&other, 1).await;
+        assert!(names(3650).await.is_empty());
+        desk.plan_rotation(&owner, &ids[2], 5, None).await.expect("planned");
+        assert_eq!((names(4).await, names(5).await), (vec![], vec!["c".to_owned()]), "before then, not then");
+        desk.limit_age(&owner, 10).await;
+        assert_eq!(names(8).await, ["a", "c"]);
+        assert_eq!(names(9).await, ["a", "b", "c"]);
+        // Many at once: those that are due, and no others.
+        let filter = wire::KeyFilter {
+            rotation_due_before: Some(time::to_wire(desk.clock.now() + chrono::TimeDelta::days(8))),
+            ..Default::default()
+        };
+        let caller = Some(owner.clone());
+        let revoke = wire::RevokeKeysRequest { caller, filter: Some(filter), dry_run: true, ..Default::default() };
+        assert_eq!(call!(desk, revoke_keys, revoke).expect("counted").matched, 2);
+    }
+
+    async fn a_policy_announces_what_no_plan_makes_due_sooner_and_retires_nothing(database: TestDatabase) {
+        let (desk, mut receiver) = (Desk::telling(&database).await, Receiver::new().await);
+        let owner = desk.user();
+        desk.hooked(&owner, &receiver, &["key.rotation_due", "key.retired"]).await;
+        let made = desk.key(&owner).await;
+        let old = made.key.expect("a key").id;
+        let planned = desk.key(&owner).await.key.expect("a key").id;
+        desk.plan_rotation(&owner, &planned, 20, None).await.expect("planned");
+        let later = desk.key(&owner).await.key.expect("a key").id;
+        desk.plan_rotation(&owner, &later, 300, None).await.expect("planned");
+        let revoked = desk.key(&owner).await.key.expect("a key").id;
+        desk.revoke(&owner, &revoked).await.expect("revoked");
+        desk.limit_age(&owner, 40).await;
+        let told = async |receiver: &mut Receiver| {
+            desk.tell().await;
+            let all = receiver.all();
+            let mut said: Vec<_> = all
+                .iter()
+                .map(|it| {
+                    let data = &it.json()["data"];
+                    let key = data["key"]["id"].as_str().expect("an id").to_owned();
+                    (key, data["days"].as_i64(), data["rotation"]["every_days"].as_i64())
+                })
+                .collect();
+            said.sort();
+            said
+        };
+        assert_eq!(desk.tended().await, 0);
+        for (wait, days) in [(33, 7), (6, 1), (1, 0)] {
+            desk.clock.advance(DAY * wait);
+            assert_eq!((desk.tended().await, desk.tended().await), (2, 0), "{days}");
+            let mut expected: Vec<_> =
+                [&old, &later].map(|it| (it.clone(), Some(days), Some(40))).into_iter().collect();
+            expected.sort();
+            assert_eq!(told(&mut receiver).await, expected);
+        }
+        desk.clock.advance(DAY * 29);
+        desk.service.forget_old().await.expect("forgotten");
+        assert_eq!(desk.tended().await, 0, "what was announced stays announced");
+        let secret = desk.resolve(&made.secret).await.expect("a grant").secret.expect("a secret");
+        assert_eq!(secret.retires_at, None);
+        // A policy that is stricter than a threshold is long is announced when it is near.
+        desk.rotated(&owner, &old).await;
+        for key in [&planned, &later] {
+            desk.revoke(&owner, key).await.expect("revoked");
+        }
+        desk.limit_age(&owner, 2).await;
+        assert_eq!(desk.tended().await, 0);
+        desk.clock.advance(DAY);
+        assert_eq!(desk.tended().await, 1);
+        assert_eq!(told(&mut receiver).await, [(old.clone(), Some(1), Some(2))]);
     }
 
     async fn who_may_change_the_key_may_plan(database: TestDatabase) {

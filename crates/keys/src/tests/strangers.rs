@@ -35,7 +35,7 @@ impl Theirs {
             workspace_id: workspace_id.clone(),
             email: "ann@example.com".into(),
             role: "member".into(),
-            expires_in_days: 0,
+            ..Default::default()
         };
         let invitation = call!(desk, create_invitation, invitation).expect("made");
         let url = "https://example.com/hook";

@@ -162,7 +162,7 @@ on_every_database! {
         ]).await;
         let ask = async |caller: &Caller, consumer: &str| {
             let (caller, consumer_id) = (Some(caller.clone()), consumer.to_owned());
-            let message = wire::GetConsumerUsageRequest { caller, consumer_id, span: None };
+            let message = wire::GetConsumerUsageRequest { caller, consumer_id, ..Default::default() };
             call!(used.desk, get_consumer_usage, message)
         };
         let of_one = ask(&used.owner, &one).await.expect("usage");
@@ -221,6 +221,24 @@ on_every_database! {
         assert_eq!(groups(wire::UsageGrouping::Consumer, 0, &base).await, (by_consumer, 15));
         let by_code = vec![("EXPIRED".to_owned(), 8), ("VALID".to_owned(), 6)];
         assert_eq!(groups(wire::UsageGrouping::Code, 0, &of_consumer).await, (by_code, 14));
+        let of_tests = wire::Environment::Test.into();
+        let tests = wire::GetWorkspaceUsageRequest { environment: of_tests, ..base.clone() };
+        assert_eq!((total(tests.clone()).await, groups(wire::UsageGrouping::Key, 0, &tests).await.1), (0, 0));
+        let message = wire::CreateKeyRequest { name: "t".into(), environment: of_tests, ..Default::default() };
+        let test = used.desk.create(&used.owner, message).await.expect("made").key.expect("a key");
+        used.store("3", vec![called(&test, &consumer, now, "VALID", 16), called(&test, "", now, "VALID", 32)]).await;
+        assert_eq!(total(tests.clone()).await, 48);
+        let live = wire::GetWorkspaceUsageRequest { environment: wire::Environment::Live.into(), ..base.clone() };
+        assert_eq!(total(live).await, 15);
+        assert_eq!(groups(wire::UsageGrouping::Key, 0, &tests).await, (vec![(test.id.clone(), 48)], 48));
+        let caller = Some(used.owner.clone());
+        let of_consumer = wire::GetConsumerUsageRequest {
+            caller, consumer_id: consumer.clone(), environment: of_tests, span: None,
+        };
+        assert_eq!(call!(used.desk, get_consumer_usage, of_consumer.clone()).expect("usage").total, 16);
+        let wrong = wire::GetConsumerUsageRequest { environment: 9, ..of_consumer };
+        let fault = call!(used.desk, get_consumer_usage, wrong).expect_err("refused");
+        assert_eq!(pointers(&fault), ["/environment"]);
         let none = wire::GetWorkspaceUsageRequest { code: "REVOKED".into(), ..base };
         assert_eq!(groups(wire::UsageGrouping::Code, 0, &none).await, (vec![], 0));
     }
@@ -252,10 +270,11 @@ on_every_database! {
             key_id: format!("key_{id}"),
             consumer_id: format!("con_{id}"),
             group_by: wire::UsageGrouping::Consumer.into(),
+            environment: wire::Environment::Live.into(),
             ..operator
         };
         let fault = used.ask_workspace(wrong).await.expect_err("refused");
-        assert_eq!(pointers(&fault), ["/workspace_id", "/key_id", "/consumer_id", "/group_by"]);
+        assert_eq!(pointers(&fault), ["/workspace_id", "/key_id", "/consumer_id", "/environment", "/group_by"]);
     }
 
     async fn what_is_no_question_about_a_workspace_is_refused(database: TestDatabase) {
@@ -270,6 +289,7 @@ on_every_database! {
             (wire::GetWorkspaceUsageRequest { limit: 101, group_by: 1, ..base() }, "/limit"),
             (wire::GetWorkspaceUsageRequest { group_by: 9, ..base() }, "/group_by"),
             (wire::GetWorkspaceUsageRequest { scope: 9, ..base() }, "/scope"),
+            (wire::GetWorkspaceUsageRequest { environment: 9, ..base() }, "/environment"),
         ] {
             assert_eq!(pointers(&used.ask_workspace(wrong).await.expect_err("refused")), [expected]);
         }

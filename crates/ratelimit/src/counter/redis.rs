@@ -30,6 +30,8 @@ mod scripts;
 mod sentinel;
 mod server;
 mod servers;
+mod trust;
+mod wire;
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -42,8 +44,9 @@ use super::{
     ahead::{Block, Charged, Wanted},
 };
 use crate::{
-    call::{Call, Key, PutOverride, Reset, Settle},
+    call::{Call, Charge, Key, PutOverride, Reset, Settle},
     engine::Override,
+    settings::Tls,
     tally::{Batch, BatchId},
 };
 
@@ -86,6 +89,7 @@ impl Redis {
     /// Opens the counter, within a Tokio runtime. Does not wait for a connection.
     pub(super) fn open(
         url: &SecretString,
+        tls: &Tls,
         prefix: String,
         pace: Pace,
         refuse_eviction: bool,
@@ -97,8 +101,9 @@ impl Redis {
             let message = format!("The Redis address must look like {}.", address::FORMS);
             Fault::new(Code::InvalidArgument, message)
         })?;
+        let tls = address::is_tls(url.expose_secret()).then(|| trust::config(tls)).transpose()?;
         let shared = available_parallelism().map_or(1, usize::from);
-        let setup = Setup { pace, shared, refuse_eviction, generations: 0.into() };
+        let setup = Setup { pace, tls, shared, refuse_eviction, generations: 0.into() };
         let servers = Arc::new(Servers::open(address, Arc::new(setup)));
         let keys = Keys::new(prefix, servers.is_cluster());
         Ok(Self {
@@ -155,9 +160,7 @@ impl Redis {
         let partition = &*reset.partition;
         let states = reset.keys.iter().map(|key| self.state(partition, key));
         let keys = states.chain([self.keys.ahead(partition)]);
-        let wait = self.run(partition, &self.prepare(&self.scripts.reset, keys)).await?;
-        self.wait(wait).await;
-        Ok(())
+        self.change(partition, &self.prepare(&self.scripts.reset, keys)).await.map(drop)
     }
 
     /// Puts a number in place of a limit's own.
@@ -166,12 +169,8 @@ impl Redis {
         let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
         let mut script = self.prepare(&self.scripts.put_override, keys);
         scripts::put_override(&mut script, put, &self.state(partition, &put.key));
-        let wait: i64 = self.run(partition, &script).await?;
-        if wait < 0 {
-            return Err(Undecided::Crowded);
-        }
-        self.wait(wait).await;
-        Ok(())
+        let waited = self.change(partition, &script).await?;
+        if waited < 0 { Err(Undecided::Crowded) } else { Ok(()) }
     }
 
     /// Ends an override, if it is there.
@@ -179,9 +178,7 @@ impl Redis {
         let keys = [self.keys.overrides(partition), self.keys.ahead(partition)];
         let mut script = self.prepare(&self.scripts.restore, keys);
         script.arg(self.state(partition, key));
-        let wait = self.run(partition, &script).await?;
-        self.wait(wait).await;
-        Ok(())
+        self.change(partition, &script).await.map(drop)
     }
 
     /// The overrides of a partition that are in force, in no order.
@@ -260,22 +257,31 @@ impl Redis {
         Ok(self.servers.run(tag, Via::Shared, self.pace.timeout, announce).await?)
     }
 
-    /// Waits until calls that were charged ahead are accepted no more, anywhere: so many microseconds.
-    async fn wait(&self, micros: i64) {
-        match self.clock.by_hand() {
+    /// Makes a change, and waits until calls that were charged before it are accepted no more, anywhere. For how many
+    /// microseconds; less than none: the change was not made.
+    async fn change(&self, partition: &str, script: &Invocation<'_>) -> Result<i64, Undecided> {
+        // As of when the script was asked: who moves the time by hand may have seen what it did before the answer is here.
+        let asked = self.clock.by_hand();
+        let micros: i64 = self.run(partition, script).await?;
+        match asked {
             None => tokio::time::sleep(Duration::from_micros(micros.max(0).unsigned_abs())).await,
-            Some(start) => {
-                let end = start + TimeDelta::microseconds(micros);
+            Some(asked) => {
+                let end = asked + TimeDelta::microseconds(micros);
                 while self.clock.now() < end {
                     tokio::task::yield_now().await;
                 }
             }
         }
+        Ok(micros)
     }
 
     /// Keys and arguments as `check/begin.lua` says, and `check/ahead.lua`.
     fn check_script(&self, call: &Call, wanted: Option<&Wanted>, hint: i64) -> Invocation<'_> {
-        let script = if wanted.is_some() { &self.scripts.check_ahead } else { &self.scripts.check };
+        let script = match wanted {
+            Some(_) => &self.scripts.check_ahead,
+            None if call.charges.iter().any(Charge::is_credit) => &self.scripts.check_credits,
+            None => &self.scripts.check,
+        };
         let partition = &*call.partition;
         let states = call.charges.iter().map(|charge| self.state(partition, &charge.key));
         let overrides = (!call.charges.is_empty()).then(|| self.keys.overrides(partition));

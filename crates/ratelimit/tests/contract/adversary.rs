@@ -221,6 +221,7 @@ async fn without_a_hand_on_it_time_is_the_server_s() {
     let redis = tollgate_testkit::TestRedis::shared();
     let store = tollgate_ratelimit::Store::Redis {
         url: redis.url(),
+        tls: tollgate_ratelimit::Tls::default(),
         prefix: redis.prefix().to_owned(),
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),

@@ -434,6 +434,89 @@ async fn near_its_end_and_at_the_edges_of_grains_each_call_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis"]
+async fn a_block_ends_with_its_day() {
+    let role = Role::redis_ahead(BLOCK);
+    role.clock.advance(Duration::from_micros(DAY.unsigned_abs() - 50_000));
+    let mut request = many();
+    let limit = request.charges[0].limit.as_mut().expect("set");
+    (limit.algorithm, limit.window_seconds) = (Algorithm::Calendar.into(), 0);
+    limit.calendar = Some(Calendar { period: Period::Day.into(), ..Calendar::default() });
+    let left = async |service: &RateLimitService, peek| {
+        let answer = check(service, CheckRequest { peek, ..request.clone() }).await.expect("decided");
+        answer.limits[0].remaining
+    };
+    let service = role.another();
+    for asked in 1..=8 {
+        assert_eq!(left(&service, false).await, MANY - asked);
+    }
+    assert_eq!(left(&role.service, true).await, MANY - 8 - 16, "there is a block");
+    role.clock.advance(Duration::from_millis(50));
+    assert_eq!(left(&service, false).await, MANY - 1);
+    assert_eq!(left(&role.service, true).await, MANY - 1, "it counts in the day in which it was accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn a_block_ends_with_an_override() {
+    const OWN: u64 = 1100;
+    let role = Role::redis_ahead(BLOCK);
+    let request = |cost| {
+        let mut request = many();
+        request.charges[0].cost = cost;
+        request.charges[0].limit.as_mut().expect("set").limit = OWN;
+        request
+    };
+    let end = role.clock.now().timestamp_micros() + 50_000;
+    role.put_override("workspace", "key", "many", MANY, end).await.expect("put");
+    assert!(role.check(request(2 * OWN)).await.allowed);
+    let service = role.another();
+    for _ in 1..=8 {
+        assert!(check(&service, request(1)).await.expect("decided").allowed);
+    }
+    let peek = CheckRequest { peek: true, ..request(1) };
+    let left = role.check(peek).await.limits[0].remaining;
+    assert_eq!(left, MANY - 2 * OWN - 8 - 16, "there is a block");
+    role.clock.advance(Duration::from_micros(49_999));
+    assert!(check(&service, request(1)).await.expect("decided").allowed);
+    role.clock.advance(Duration::from_micros(1));
+    let after = check(&service, request(1)).await.expect("decided");
+    assert!(!after.allowed && after.limits[0].limit == OWN, "its own number counts: {after:?}");
+}
+
+/// How many of the callers of this server it holds back.
+async fn held_back(redis: &PrivateRedis) -> usize {
+    let clients: String = redis.ask("CLIENT LIST").await.expect("it answers");
+    clients.lines().filter(|client| client.contains(" flags=b ")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn a_block_that_nobody_learns_of_is_given_back() {
+    let redis = PrivateRedis::start().await;
+    let role = Role::at_ahead(redis.url(), "tollgate:", BLOCK);
+    let service = role.another();
+    // So that the server knows the script.
+    for _ in 1..=8 {
+        let elsewhere = CheckRequest { partition: "elsewhere".to_owned(), ..many() };
+        check(&service, elsewhere).await.expect("decided");
+    }
+    for asked in 1..=7 {
+        assert_eq!(ask(&service).await, MANY - asked);
+    }
+    redis.execute("CLIENT PAUSE 600000 WRITE").await;
+    let asks = service.clone();
+    let asking = tokio::spawn(async move { ask(&asks).await });
+    until(async || held_back(&redis).await == 1).await;
+    asking.abort();
+    assert!(asking.await.expect_err("it was ended").is_cancelled());
+    redis.execute("CLIENT UNPAUSE").await;
+    until(async || left(&role.service).await == MANY - 8 - 16).await;
+    check(&service, CheckRequest { peek: true, ..many() }).await.expect("decided");
+    assert_eq!(left(&role.service).await, MANY - 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
 async fn a_block_outlives_redis_and_is_released_when_it_is_back() {
     let mut redis = PrivateRedis::start().await;
     let role = Role::at_ahead(redis.url(), "tollgate:", BLOCK);

@@ -248,3 +248,24 @@ async fn a_redis_that_was_started_again_has_lost_the_credits() {
     assert_eq!(deposit(self::deposit(1, 10)).await, AccountState::default(), "of what was lost");
     assert_eq!(deposit(DepositRequest { epoch: 8, ..begin() }).await.epoch, 8);
 }
+
+/// What was spent of credits that are lost is not given back to those that came after them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn what_was_spent_before_a_loss_does_not_come_back_after_it() {
+    let mut redis = PrivateRedis::start().await;
+    let role = Role::at(redis.url(), "tollgate:");
+    until_up(&role.service, true).await;
+    with(&role, 10).await;
+    let call = CheckRequest { request_id: "id".into(), ..spend(4) };
+    let reserved = role.reserve(ReserveRequest { call: Some(call), hold_seconds: 600 }).await;
+    assert!(reserved.expect("decided").allowed);
+    redis.restart().await;
+    until_up(&role.service, true).await;
+    until(async || role.deposit(DepositRequest { epoch: 8, ..begin() }).await.is_ok()).await;
+    let stands = role.deposit(DepositRequest { epoch: 8, ..deposit(1, 10) }).await.expect("deposited");
+    assert_eq!((stands.epoch, stands.remaining), (8, 10));
+    let refund = RefundRequest { partition: account().0, request_id: "id".into() };
+    assert_eq!(role.refund(refund).await.expect("the call is remembered"), [0]);
+    assert_eq!(remaining(&role.check(spend(0)).await), 10);
+}

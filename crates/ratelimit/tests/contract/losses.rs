@@ -1,9 +1,12 @@
 //! What is lost between the role and Redis: answers, and Redis itself in mid-load. Nothing is let pass that a limit forbids,
 //! but what its failure policy says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
@@ -20,7 +23,7 @@ use tollgate_testkit::{MockClock, PrivateRedis};
 
 use crate::{
     faults::limited,
-    support::{PATIENCE, check, open, store, until, until_up},
+    support::{PATIENCE, Role, check, open, store, until, until_up},
 };
 
 /// Stands between the role and its Redis, and loses an answer when it is told to.
@@ -87,6 +90,36 @@ async fn a_call_without_an_id_whose_answer_is_lost_is_charged_too_much_rather_th
     assert_eq!(left_after_a_loss("").await, 7);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis"]
+async fn a_block_whose_release_is_not_answered_is_given_back_once() {
+    const BLOCK: Duration = Duration::from_millis(100);
+    let redis = PrivateRedis::start().await;
+    let between = Between::start(redis.port()).await;
+    let url = format!("redis://127.0.0.1:{}", between.port);
+    let role = Role::at_ahead(url.into(), "tollgate:", BLOCK);
+    until_up(&role.service, true).await;
+    // A block that is released, so that the server knows the script.
+    for _ in 1..=8 {
+        let partition = "elsewhere".to_owned();
+        role.check(CheckRequest { partition, ..limited(MANY, OnFailure::Deny) }).await;
+    }
+    role.clock.advance(BLOCK);
+    for asked in 1..=8 {
+        let answer = role.check(limited(MANY, OnFailure::Deny)).await;
+        assert_eq!(answer.limits[0].remaining, MANY - asked);
+    }
+    let peek = || CheckRequest { peek: true, ..limited(MANY, OnFailure::Deny) };
+    let other = role.another();
+    let left = async || check(&other, peek()).await.expect("decided").limits[0].remaining;
+    assert_eq!(left().await, MANY - 8 - 16, "there is a block");
+    role.clock.advance(BLOCK);
+    between.lose.store(true, Ordering::SeqCst);
+    role.check(peek()).await;
+    assert!(!between.lose.load(Ordering::SeqCst), "an answer was lost");
+    assert_eq!(left().await, MANY - 8);
+}
+
 /// What became of many calls.
 #[derive(Default)]
 struct Tried {
@@ -99,6 +132,8 @@ struct Tried {
 }
 
 const LIMIT: u64 = 200;
+/// More than are counted one by one.
+const MANY: u64 = 16_000;
 
 /// Calls without pause while Redis is killed and started again.
 async fn killed_in_mid_load(on_failure: OnFailure) -> Tried {

@@ -8,7 +8,7 @@ use tollgate_proto::{
     RateLimit as _,
     ratelimit::{CheckRequest, CheckResponse, OnFailure, ReserveRequest, ResetRequest, SettleRequest},
 };
-use tollgate_ratelimit::{RateLimitService, Store};
+use tollgate_ratelimit::{RateLimitService, Store, Tls};
 use tollgate_testkit::{MockClock, PrivateRedis};
 use tonic::Request;
 
@@ -27,6 +27,7 @@ impl Outage {
         let redis = PrivateRedis::start().await;
         let store = Store::Redis {
             url: redis.url(),
+            tls: Tls::default(),
             prefix: "tollgate:".to_owned(),
             timeout: answer_within,
             connect_timeout: Duration::from_secs(5),
@@ -283,6 +284,7 @@ async fn a_role_starts_without_its_redis() {
     redis.kill();
     let store = Store::Redis {
         url: redis.url(),
+        tls: Tls::default(),
         prefix: "tollgate:".to_owned(),
         timeout: PATIENCE,
         connect_timeout: Duration::from_secs(5),
@@ -305,6 +307,7 @@ async fn a_role_starts_without_its_redis() {
 async fn an_address_that_is_none_is_refused_without_repeating_it() {
     let store = Store::Redis {
         url: "postgres://user:hunter2@host/db".into(),
+        tls: Tls::default(),
         prefix: "tollgate:".to_owned(),
         timeout: PATIENCE,
         connect_timeout: PATIENCE,

@@ -13,7 +13,7 @@ use tollgate_proto::{
     },
     time::{from_wire, to_wire},
 };
-use tollgate_ratelimit::{RateLimitService, Settings, Store};
+use tollgate_ratelimit::{RateLimitService, Settings, Store, Tls};
 use tollgate_testkit::{MockClock, TestRedis};
 use tonic::Request;
 
@@ -251,6 +251,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn store(url: SecretString, prefix: &str, timeout: Duration) -> Store {
     Store::Redis {
         url,
+        tls: Tls::default(),
         prefix: prefix.to_owned(),
         timeout,
         connect_timeout: Duration::from_secs(5),

@@ -1,7 +1,7 @@
 //! Rules between settings: what a process refuses to start with, and what it warns about.
 
 use tollgate_kernel::{ExposeSecret, MasterKey, SecretString};
-use tollgate_ratelimit::envoy::Domains;
+use tollgate_ratelimit::{Tls, envoy::Domains};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Mistake, Mistakes, Origin, RemoteRole, Settings};
@@ -9,11 +9,17 @@ use crate::roles::{Role, RoleSet};
 
 const MAKE_A_SECRET: &str = "make one: `tollgate secrets init --dir DIR`, or `openssl rand -hex 32`";
 
+/// How the address of a Redis begins.
+const REDIS: [&str; 3] = ["redis://", "redis+cluster://", "redis+sentinel://"];
+/// And of one where TLS is spoken.
+const REDIS_TLS: [&str; 3] = ["rediss://", "rediss+cluster://", "rediss+sentinel://"];
+
 /// Finds what a process with `roles` may not start with.
 pub(super) fn check(config: &Config, roles: &RoleSet, settings: &Settings, mistakes: &mut Mistakes) {
     let mut found = Found { settings, mistakes };
     database(config, roles, &mut found);
     redis(config, roles, &mut found);
+    redis_tls(config, &mut found);
     mesh(config, roles, &mut found);
     envoy(config, roles, &mut found);
     master_key(config, roles, &mut found);
@@ -89,13 +95,11 @@ fn database(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
 
 fn redis(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
     match &config.redis.url {
-        Some(url) if is_at(url, &["rediss://"]) => {
-            found.wrong("redis.url", "asks for TLS, which is not supported yet", "write it as redis://host:6379");
-        }
-        Some(url) if !is_at(url, &["redis://", "redis+cluster://", "redis+sentinel://"]) => found.wrong(
+        Some(url) if !is_at(url, &REDIS) && !is_at(url, &REDIS_TLS) => found.wrong(
             "redis.url",
             "is not the address of a Redis server",
-            "write it as redis://host:6379, redis+cluster://host:6379,… or redis+sentinel://host:26379,…/name",
+            "write it as redis://host:6379, redis+cluster://host:6379,… or redis+sentinel://host:26379,…/name; \
+             with rediss for redis if TLS is spoken there",
         ),
         None if roles.has(Role::Ratelimit) && !roles.is_all() => found.wrong(
             "redis.url",
@@ -105,6 +109,25 @@ fn redis(config: &Config, roles: &RoleSet, found: &mut Found<'_>) {
             "set REDIS_URL=redis://host:6379, or run all roles in one process",
         ),
         _ => {}
+    }
+}
+
+/// Who names files for TLS believes that it is spoken.
+fn redis_tls(config: &Config, found: &mut Found<'_>) {
+    let Tls { ca_file, client_cert_file, client_key_file } = &config.redis.tls;
+    let files =
+        [("ca_file", ca_file), ("client_cert_file", client_cert_file), ("client_key_file", client_key_file)];
+    let given = files.map(|(name, file)| (format!("redis.{name}"), !file.as_os_str().is_empty()));
+    if config.redis.url.as_ref().is_some_and(|url| !is_at(url, &REDIS_TLS)) {
+        for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            let what = "is set, and the address of Redis asks for no TLS";
+            found.wrong(key, what, "let redis.url begin with rediss, or remove this");
+        }
+    }
+    let [_, (certificate, has_certificate), (key, has_key)] = &given;
+    if has_certificate != has_key {
+        let (key, other) = if *has_key { (key, certificate) } else { (certificate, key) };
+        found.wrong(key, format!("is set, and {other} is not"), "name both files, or neither");
     }
 }
 

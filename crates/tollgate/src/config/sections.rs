@@ -161,6 +161,8 @@ pub struct DatabaseBounds {
 pub struct Redis {
     /// `redis://…`; none: counters in this process.
     pub url: Option<SecretString>,
+    /// How TLS is spoken there, if the address asks for it.
+    pub tls: tollgate_ratelimit::Tls,
 }
 
 /// Section `mesh`.
@@ -257,6 +259,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
     let database_url = secret(settings, "database.url", mistakes);
     let database = settings.read("database", &["url", "url_file"], mistakes);
     let redis_url = secret(settings, "redis.url", mistakes);
+    let redis_tls = settings.read("redis", &["url", "url_file"], mistakes);
     let mesh = Mesh { token: secret(settings, "mesh.token", mistakes) };
     let changes = settings.read("changes", &[], mistakes);
     let log = settings.read("log", &[], mistakes);
@@ -277,7 +280,7 @@ pub(super) fn read(settings: &Settings, mistakes: &mut Mistakes) -> Option<Confi
         grpc: grpc?,
         tokens: tokens?,
         database: Database { url: database_url, bounds: database? },
-        redis: Redis { url: redis_url },
+        redis: Redis { url: redis_url, tls: redis_tls? },
         mesh,
         changes: changes?,
         log: log?,

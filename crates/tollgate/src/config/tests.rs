@@ -139,6 +139,25 @@ fn a_split_deployment_needs_shared_stores() {
 }
 
 #[test]
+fn files_for_tls_to_redis_need_an_address_that_asks_for_it() {
+    const CA: (&str, &str) = ("TOLLGATE__REDIS__CA_FILE", "/ca.pem");
+    const CERTIFICATE: (&str, &str) = ("TOLLGATE__REDIS__CLIENT_CERT_FILE", "/own.pem");
+    const KEY: (&str, &str) = ("TOLLGATE__REDIS__CLIENT_KEY_FILE", "/own.key");
+    for scheme in ["rediss", "rediss+cluster", "rediss+sentinel"] {
+        let url = format!("{scheme}://h/name");
+        let loaded = from(&[("REDIS_URL", url.as_str()), CA, CERTIFICATE, KEY], Some(&[])).expect("right");
+        assert_eq!(loaded.config.redis.tls.ca_file, std::path::Path::new("/ca.pem"));
+    }
+    let plain = mistakes(&[("REDIS_URL", "redis://h"), CA], &[]);
+    assert!(plain.contains("redis.ca_file") && plain.contains("rediss"), "{plain}");
+    for half in [CERTIFICATE, KEY] {
+        let said = mistakes(&[("REDIS_URL", "rediss://h"), half], &[]);
+        assert!(said.contains("name both files"), "{said}");
+    }
+    assert!(mistakes(&[("REDIS_URL", "redisss://h")], &[]).contains("redis.url"));
+}
+
+#[test]
 fn a_role_beyond_loopback_needs_a_mesh_token() {
     let open = [("REDIS_URL", "redis://r"), ("TOLLGATE__RATELIMIT__LISTEN", "0.0.0.0:9103")];
     let said = mistakes(&open, &[Role::Ratelimit]);

@@ -87,6 +87,11 @@ impl Stores {
         Self { settings, _keep: (dir, database, redis) }
     }
 
+    /// What a process is told of them, as environment variables.
+    pub(crate) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     /// These servers instead; the test keeps them.
     pub(crate) fn on(database: &SecretString, redis: &SecretString) -> Self {
         let mut stores = Self::new(None, None);
@@ -129,7 +134,8 @@ impl TestApp {
         Self::start_at(shape, stores, settings, MockClock::new()).await
     }
 
-    async fn start_at(
+    /// The same at the time of this clock.
+    pub(crate) async fn start_at(
         shape: Shape,
         stores: Stores,
         settings: &[(&str, &str)],

@@ -124,6 +124,13 @@ pub(crate) const ROUTES: &[(&str, &str, &str)] = &[
         r#"{"request_id":"$new","cost":1,"workspace_id":"$workspace"}"#,
     ),
     ("POST /v1/credits/refund", "U NNN NNNN NFFF", r#"{"request_id":"$new","workspace_id":"$workspace"}"#),
+    (
+        "POST /v1/keys/import",
+        WRITE_ABOVE,
+        r#"{"rows":[{"hash":"9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f","name":"$new"}],"workspace_id":"$workspace"}"#,
+    ),
+    // A machine needs a permission of its own.
+    ("GET /v1/keys/export", "U NNN FFAA FFFF", ""),
     ("POST /v1/keys/revoke", WRITE_ABOVE, r#"{"all":true,"dry_run":true,"workspace_id":"$workspace"}"#),
     ("GET /v1/keys/{id}/rotation", READ, ""),
     ("PUT /v1/keys/{id}/rotation", ANOTHERS, r#"{"every_days":30}"#),

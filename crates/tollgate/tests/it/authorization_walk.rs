@@ -1,4 +1,6 @@
 //! Every route of the OpenAPI document, called by everybody that there is: what [`super::authorization_table`] says is so.
+//!
+//! Whoever is refused has changed nothing and hears nothing of the owner; whoever shows what is no credential is nobody.
 
 use std::{
     collections::BTreeSet,
@@ -17,6 +19,24 @@ use crate::{
 };
 
 const PERMISSIONS: [&str; 4] = ["keys.verify", "keys.read", "keys.write", "usage.read"];
+/// Who shows one of these is nobody.
+const NONSENSE: [&str; 2] = ["tg_live_nonsense", "a.b.c"];
+/// How many letters a line has.
+const LETTERS: usize = 12;
+
+/// Somebody who calls.
+struct Somebody {
+    name: String,
+    shows: Option<String>,
+    /// Which letter of a line speaks of them.
+    letter: usize,
+}
+
+impl Somebody {
+    fn new(letter: usize, name: &str, shows: impl Into<Option<String>>) -> Self {
+        Self { name: name.to_owned(), shows: shows.into(), letter }
+    }
+}
 
 /// A workspace with everybody who may want something of it.
 struct World<'a> {
@@ -24,35 +44,45 @@ struct World<'a> {
     document: Value,
     owner: User<'a>,
     workspace: String,
-    /// In the order of the letters of a line: name, and what it shows.
-    callers: Vec<(String, Option<String>)>,
+    callers: Vec<Somebody>,
     names: AtomicU32,
 }
 
 impl<'a> World<'a> {
+    /// A workspace that somebody has made, and everybody.
     async fn new(app: &'a TestApp) -> Self {
-        let document = app.get("/openapi.json").await.json(200);
-        let (owner, operator) = (app.user().await, app.operator().await);
+        let (owner, other) = (app.user().await, app.user().await);
         let workspace = owner.workspace("the workspace").await;
-        let (stranger, other) = (app.user().await, app.user().await);
         let elsewhere = other.workspace("elsewhere").await;
-        let mut callers = vec![
-            ("nobody".to_owned(), None),
-            ("a stranger".to_owned(), Some(stranger.tokens.access)),
-            ("the owner of another".to_owned(), Some(other.tokens.access.clone())),
-            ("a machine of another".to_owned(), Some(other.machine(&elsewhere, &PERMISSIONS).await)),
-        ];
-        for role in ["member", "admin"] {
+        let mut world = Self::outside(app, owner, workspace, (other, elsewhere)).await;
+        for (letter, role) in [(4, "member"), (5, "admin")] {
             let user = app.user().await;
-            owner.takes_in(&workspace, &user, role).await;
-            callers.push((role.to_owned(), Some(user.tokens.access)));
+            world.owner.takes_in(&world.workspace, &user, role).await;
+            world.callers.push(Somebody::new(letter, role, user.tokens.access));
         }
-        callers.push(("owner".to_owned(), Some(owner.tokens.access.clone())));
-        callers.push(("operator".to_owned(), Some(operator.tokens.access)));
-        for permission in PERMISSIONS {
-            let machine = owner.machine(&workspace, &[permission]).await;
-            callers.push((permission.to_owned(), Some(machine)));
+        world.callers.push(Somebody::new(6, "owner", world.owner.tokens.access.clone()));
+        world.callers.push(Somebody::new(7, "operator", app.operator().await.tokens.access));
+        for (letter, permission) in (8..).zip(PERMISSIONS) {
+            let machine = world.owner.machine(&world.workspace, &[permission]).await;
+            world.callers.push(Somebody::new(letter, permission, machine));
         }
+        world
+    }
+
+    /// A workspace and those who are not in it, of whom one owns another.
+    async fn outside(
+        app: &'a TestApp,
+        owner: User<'a>,
+        workspace: String,
+        (other, elsewhere): (User<'a>, String),
+    ) -> Self {
+        let document = app.get("/openapi.json").await.json(200);
+        let callers = vec![
+            Somebody::new(0, "nobody", None::<String>),
+            Somebody::new(1, "a stranger", app.user().await.tokens.access),
+            Somebody::new(2, "the owner of another", other.tokens.access.clone()),
+            Somebody::new(3, "a machine of another", other.machine(&elsewhere, &PERMISSIONS).await),
+        ];
         Self { app, document, owner, workspace, callers, names: AtomicU32::new(0) }
     }
 
@@ -139,7 +169,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What may be seen of the thing, and of what is around it, by its owner.
+    /// What its owner sees of the thing and of what is around it, or of the collection that it would be in.
     async fn seen(&self, path: &str, address: &str) -> Vec<String> {
         let mut seen = Vec::new();
         // A delivery goes on by itself.
@@ -147,27 +177,35 @@ impl<'a> World<'a> {
             return seen;
         }
         let places = path.match_indices('/').map(|(place, _)| place).chain([path.len()]);
-        for place in places.filter(|place| path[..*place].contains('}')) {
+        for place in places {
             let Some(look) = self.operation("get", &path[..place]) else { continue };
-            let depth = path[..place].matches('/').count() + 1;
-            let mut at = address.split('/').take(depth).collect::<Vec<_>>().join("/");
-            let parameters = look["parameters"].as_array().into_iter().flatten();
-            if parameters.into_iter().any(|it| it["name"] == "limit") {
-                at.push_str("?limit=100");
+            let takes =
+                |name: &str| look["parameters"].as_array().into_iter().flatten().any(|it| it["name"] == name);
+            let of_workspace = !path.contains('{') && takes("workspace_id");
+            if !path[..place].contains('}') && !of_workspace {
+                continue;
             }
-            seen.push(self.owner.get(&at).await.text());
+            let depth = path[..place].matches('/').count() + 1;
+            let mut query = Vec::new();
+            if of_workspace {
+                query.push(format!("workspace_id={}", self.workspace));
+            }
+            if takes("limit") && !takes("group_by") {
+                query.push("limit=100".to_owned());
+            }
+            let at = address.split('/').take(depth).collect::<Vec<_>>().join("/");
+            seen.push(self.owner.get(&format!("{at}?{}", query.join("&"))).await.text());
         }
         seen
     }
 
     async fn call(&self, method: &str, address: &str, sent: &str, shows: Option<&str>) -> Answer {
         let verb: Method = method.parse().unwrap();
-        let sent = self.filled(sent).await;
         let call = match sent.strip_prefix('?') {
             Some(query) if address.contains('?') => self.app.call(verb, &format!("{address}&{query}")),
             Some(query) => self.app.call(verb, &format!("{address}?{query}")),
             None if sent.is_empty() => self.app.call(verb, address),
-            None => self.app.call(verb, address).json(&serde_json::from_str(&sent).expect("JSON")),
+            None => self.app.call(verb, address).json(&serde_json::from_str(sent).expect("JSON")),
         };
         match shows {
             Some(credential) => call.bearer(credential).await,
@@ -182,40 +220,47 @@ impl<'a> World<'a> {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         let takes_workspace = parameters.into_iter().any(|it| it["name"] == "workspace_id");
         let letters: Vec<char> = rulings.chars().filter(|letter| *letter != ' ').collect();
-        assert_eq!(letters.len(), self.callers.len(), "{route}: {rulings}");
+        assert_eq!(letters.len(), LETTERS, "{route}: {rulings}");
         let mut wrong = Vec::new();
-        for (expected, (caller, shows)) in letters.iter().zip(&self.callers) {
+        for Somebody { name, shows, letter } in &self.callers {
             let mut address = self.address(path).await;
+            let sent = self.filled(sent).await;
             let before = self.seen(path, &address).await;
             if takes_workspace {
                 address = format!("{address}?workspace_id={}", self.workspace);
             }
-            let answer = self.call(method, &address, sent, shows.as_deref()).await;
-            let said = match answer.status.as_u16() {
-                401 => 'U',
-                403 => 'F',
-                404 => 'N',
-                status => {
-                    assert!(
-                        status < 500 && ![400, 405, 415, 422, 429].contains(&status),
-                        "{route}: {}",
-                        answer.text()
-                    );
-                    'A'
-                }
-            };
-            if said != *expected {
-                wrong.push(format!(
-                    "{route} by {caller}: {expected} in the table, but {said} {}",
-                    answer.text()
-                ));
+            let answer = self.call(method, &address, &sent, shows.as_deref()).await;
+            let (said, expected) = (ruling(route, &answer), letters[*letter]);
+            if said != expected {
+                let text = answer.text();
+                wrong.push(format!("{route} by {name}: {expected} in the table, but {said} {text}"));
             }
             let plain = address.split('?').next().unwrap_or_default();
             if said != 'A' && self.seen(path, plain).await != before {
-                wrong.push(format!("{route} by {caller}: refused, and had an effect"));
+                wrong.push(format!("{route} by {name}: refused, and had an effect"));
+            }
+            if said != 'A' && answer.text().contains(&self.owner.email) {
+                wrong.push(format!("{route} by {name}: refused, and told of the owner: {}", answer.text()));
             }
         }
         wrong
+    }
+}
+
+/// The letter of an answer.
+fn ruling(route: &str, answer: &Answer) -> char {
+    match answer.status.as_u16() {
+        401 => {
+            assert!(answer.header("www-authenticate").is_some(), "{route} does not say what it needs");
+            'U'
+        }
+        403 => 'F',
+        404 => 'N',
+        status => {
+            let unclear = status >= 500 || [400, 405, 415, 422, 429].contains(&status);
+            assert!(!unclear, "{route}: {}", answer.text());
+            'A'
+        }
     }
 }
 
@@ -238,6 +283,26 @@ async fn everybody_may_what_the_table_says() {
     app.finish().await;
 }
 
+/// Where nothing has been shared with anybody, and with what would do harm if it were let in.
+#[tokio::test]
+async fn in_somebody_s_own_workspace_nobody_else_may_anything() {
+    let app = TestApp::new().await;
+    let (owner, other) = (app.user().await, app.user().await);
+    let (key, service) = (owner.key().create().await, owner.service_key(&["keys.verify"]).await);
+    let (workspace, elsewhere) = (owner.workspace_id.clone(), other.workspace_id.clone());
+    let mut world = World::outside(&app, owner, workspace, (other, elsewhere)).await;
+    world.callers.extend(NONSENSE.map(|it| Somebody::new(0, it, it.to_owned())));
+    let mut wrong = Vec::new();
+    for (route, rulings, sent) in ROUTES {
+        wrong
+            .extend(world.walk(route, rulings, &sent.replace("\"dry_run\":true", "\"dry_run\":false")).await);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    key.whoami().await.json(200);
+    assert_eq!(service.verify(&key.key).await["code"], "VALID");
+    app.finish().await;
+}
+
 /// That a route needs a credential is in the document as it is in the table.
 #[tokio::test]
 async fn the_document_says_who_need_not_say_who_they_are() {
@@ -246,7 +311,10 @@ async fn the_document_says_who_need_not_say_who_they_are() {
     for (route, rulings, _) in ROUTES {
         let (method, path) = route.split_once(' ').expect("a method and a path");
         let security = &document["paths"][path][method.to_lowercase()]["security"];
-        assert_eq!(*security == json!([{}]), !rulings.starts_with('U'), "{route}: {security}");
+        let none_needed = *security == json!([{}]);
+        assert_eq!(none_needed, !rulings.starts_with('U'), "{route}: {security}");
+        let ways = security.as_array().expect("each route says it");
+        assert!(none_needed || !(ways.is_empty() || ways.contains(&json!({}))), "{route}: {security}");
     }
     app.finish().await;
 }

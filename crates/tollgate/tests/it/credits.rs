@@ -287,3 +287,34 @@ async fn what_breaks_a_rule_is_named() {
     verify(json!({ "hold_seconds": 5 })).await.violates(422, &["/hold_seconds"]);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_disabled_workspace_spends_no_credits_and_shows_them() {
+    let app = TestApp::new().await;
+    let (user, operator) = (app.user().await, app.operator().await);
+    let key = key_with(&app, &user, 10).await;
+    let empty = user.key().create().await;
+    put(&app, &user, &format!("{}/credits", empty.path()), &json!({})).await.json(200);
+    key.whoami().await.json(200);
+    let workspace = format!("/v1/workspaces/{}", user.workspace_id);
+    operator.patch(&workspace, &json!({ "enabled": false })).await.json(200);
+    for key in [&key, &empty] {
+        let verdict = user.verify(&key.key).await;
+        // Refused for the workspace, whatever there is to spend.
+        assert_eq!((&verdict["code"], verdict.get("credits")), (&json!("DISABLED"), None));
+        key.whoami().await.problem(401, "UNAUTHENTICATED");
+    }
+    assert_eq!(available(&user, &key).await, 9);
+    let ledger = user.get(&format!("{}/credits/ledger", key.path())).await.json(200);
+    assert_eq!(ledger["data"].as_array().unwrap().last().unwrap()["request_id"], "first");
+    let path = format!("{}/credits", key.path());
+    let more = json!({ "amount": 5, "request_id": "second" });
+    user.post(&format!("{path}/grants"), &more).await.problem(403, "FORBIDDEN");
+    put(&app, &user, &path, &json!({})).await.problem(403, "FORBIDDEN");
+    user.delete(&path).await.problem(403, "FORBIDDEN");
+    assert_eq!(available(&user, &key).await, 9);
+    operator.patch(&workspace, &json!({ "enabled": true })).await.json(200);
+    assert_eq!(user.verify(&key.key).await["credits"]["remaining"], 8);
+    assert_eq!(user.verify(&empty.key).await["denied_by"], "credits");
+    app.finish().await;
+}

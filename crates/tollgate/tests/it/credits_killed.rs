@@ -19,7 +19,7 @@ use tollgate_testkit::{TestDatabase, TestRedis};
 use crate::{
     actors::{email, password},
     http::Client,
-    process::{Server, empty, run},
+    process::{Server, borrowed, empty, split},
 };
 
 const GRANTED: u64 = 10_000;
@@ -154,29 +154,15 @@ async fn killed_one_by_one_four_processes_lose_nothing_but_answers() {
     let dir = empty();
     let (database, redis) = (TestDatabase::postgres().await, TestRedis::shared());
     let (database, redis_url) = (database.url(), redis.url());
-    let said = run(dir.path(), &["secrets", "init", "--dir", "secrets"], &[], "");
-    assert_eq!(said.code, 0, "{}", said.err);
-    let mut variables: Vec<(String, String)> = [
+    let variables = [
         ("DATABASE_URL", database.expose_secret()),
         ("REDIS_URL", redis_url.expose_secret()),
         ("TOLLGATE__RATELIMIT__REDIS_PREFIX", redis.prefix()),
         ("TOLLGATE__RATELIMIT__REDIS_TIMEOUT_MS", "10000"),
-        ("TOLLGATE__MASTER_KEY_FILE", "secrets/master_key"),
-        ("TOLLGATE__MESH__TOKEN_FILE", "secrets/mesh_token"),
         ("TOLLGATE__EDGE__PER_IP__PROTECTED", "1000000000"),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
-    let said = run(dir.path(), &["migrate"], &borrowed(&variables), "");
-    assert_eq!(said.code, 0, "{}", said.err);
-    let mut servers = Vec::new();
-    for role in ["ratelimit", "identity", "keys"] {
-        let server = Server::start(dir.path(), &[role], &borrowed(&variables));
-        let name = role.to_uppercase();
-        variables.push((format!("TOLLGATE__{name}__URL"), format!("http://{}", server.at(role))));
-        servers.push((role, server));
-    }
-    servers.push(("edge", Server::start(dir.path(), &["edge"], &borrowed(&variables))));
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (mut servers, variables) = split(dir.path(), variables.into());
     let owner = Owner::new(&servers[3].1.http()).await;
 
     let mut passed = 0;
@@ -206,10 +192,6 @@ async fn killed_one_by_one_four_processes_lose_nothing_but_answers() {
         "split: {passed} spent before, {after} after, {} answers lost of {GRANTED}",
         GRANTED - passed - after
     );
-}
-
-fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
-    variables.iter().map(|(name, value)| (&**name, &**value)).collect()
 }
 
 /// The same role where it was.

@@ -20,6 +20,8 @@ async fn the_document_is_complete() {
         "/v1/me",
         "/v1/keys",
         "/v1/keys/{id}",
+        "/v1/keys/import",
+        "/v1/keys/export",
         "/v1/keys/{id}/rotate",
         "/v1/keys/{id}/secrets",
         "/v1/keys/{id}/secrets/{secret_id}",

@@ -30,6 +30,7 @@ fn routes<'a>(app: &'a TestApp, access: &'a str) -> Vec<Route<'a>> {
         post("/v1/roles", json!({ "name": "a" })),
         post("/v1/service-keys", json!({ "name": "a", "permissions": ["keys.verify"] })),
         post("/v1/keys/verify", json!({ "key": "tg_live_x" })),
+        post("/v1/keys/import", json!({ "rows": [{ "hash": "0".repeat(64), "name": "a" }] })),
     ]
 }
 

@@ -1,5 +1,6 @@
-//! `tollgate keys import` and `export`: tables as people have them, by the program itself.
+//! `tollgate keys import` and `export`: tables as people have them, by the program itself. And the same over HTTP.
 
+mod http;
 mod interrupted;
 mod tables;
 
@@ -69,7 +70,7 @@ impl Desk {
     }
 }
 
-fn sha256(text: &str) -> String {
+pub(crate) fn sha256(text: &str) -> String {
     let bytes = digest(&SHA256, text.as_bytes());
     bytes
         .as_ref()

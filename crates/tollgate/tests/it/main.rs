@@ -16,7 +16,6 @@ mod auth {
     mod refresh;
     mod signup;
 }
-mod authorization;
 mod authorization_table;
 mod authorization_walk;
 mod consumers;
@@ -26,6 +25,7 @@ mod counting;
 mod credits;
 mod credits_killed;
 mod docs;
+mod examples;
 mod gate;
 mod gate_grpc;
 mod gateways {
@@ -86,10 +86,12 @@ mod revocation {
 }
 mod roles;
 mod secret_scanning;
+mod secrets;
 mod service_keys;
 mod shape;
 mod usage;
 mod webhooks;
+mod webhooks_killed;
 mod well_known;
 mod whoami;
 mod workspaces;

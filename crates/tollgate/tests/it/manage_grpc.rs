@@ -9,10 +9,18 @@ use tollgate_proto::{
 };
 use tonic::{Code, Request};
 
-use crate::app::TestApp;
+use crate::{actors::User, app::TestApp};
 
 fn new(name: &str) -> CreateKeyRequest {
     CreateKeyRequest { name: name.to_owned(), ..CreateKeyRequest::default() }
+}
+
+/// A message by a person, with the access token.
+fn by<M>(user: &User<'_>, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {}", user.tokens.access);
+    request.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    request
 }
 
 #[tokio::test]
@@ -67,10 +75,7 @@ async fn each_has_its_own_rights_and_nobody_another_s() {
     assert_eq!(nobody.code(), Code::Unauthenticated);
 
     // A person, by access token.
-    let mut mine = Request::new(get());
-    let bearer = format!("Bearer {}", user.tokens.access);
-    mine.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
-    keys.get_key(mine).await.expect("a key");
+    keys.get_key(by(&user, get())).await.expect("a key");
     let machine =
         keys.ensure_personal_workspace(reader.asks(EnsurePersonalWorkspaceRequest::default())).await;
     assert_eq!(machine.expect_err("refused").code(), Code::PermissionDenied);
@@ -92,13 +97,41 @@ async fn an_e_mail_address_is_not_the_client_s_word() {
         email: "ann@example.com".to_owned(),
     };
     let caller = Some(Caller { principal: Some(caller::Principal::User(claimed)), ip: String::new() });
-    let mut request = Request::new(AcceptInvitationRequest { caller, token });
-    let bearer = format!("Bearer {}", thief.tokens.access);
-    request.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    let request = by(&thief, AcceptInvitationRequest { caller, token });
     let refused = app.manage().await.accept_invitation(request).await.expect_err("refused");
     assert_eq!(refused.code(), Code::PermissionDenied);
     let members = user.get(&format!("/v1/workspaces/{}/members", user.workspace_id)).await.json(200);
     assert_eq!(members["data"].as_array().expect("a list").len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_invited_accepts_as_over_http() {
+    let app = TestApp::new().await;
+    let (user, ann) = (app.user().await, app.user().await);
+    let (id, token) = user.invites(&user.workspace_id, &ann.email.to_uppercase(), "member").await;
+    let mut keys = app.manage().await;
+    let acceptance =
+        || AcceptInvitationRequest { token: token.clone(), ..AcceptInvitationRequest::default() };
+    let machine = user.service_key(&["keys.write"]).await;
+    let refused = keys.accept_invitation(machine.asks(acceptance())).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let nobody = keys.accept_invitation(acceptance()).await.expect_err("refused");
+    assert_eq!(nobody.code(), Code::Unauthenticated);
+    let guess = AcceptInvitationRequest { token: format!("tg_inv_{}", "A".repeat(43)), ..acceptance() };
+    let guessed = keys.accept_invitation(by(&ann, guess)).await.expect_err("refused");
+    assert_eq!(guessed.code(), Code::NotFound);
+
+    for attempt in ["at first", "once more, for an answer that was lost"] {
+        let joined = keys.accept_invitation(by(&ann, acceptance())).await.expect(attempt).into_inner();
+        let member = joined.member.expect("a member");
+        assert_eq!((&member.user_id, &*member.role), (&ann.id, "member"), "{attempt}");
+    }
+    let listed = user.get(&format!("/v1/workspaces/{}/invitations", user.workspace_id)).await.json(200);
+    assert_eq!(
+        (&listed["data"][0]["id"], &listed["data"][0]["accepted_by"]),
+        (&serde_json::json!(id), &serde_json::json!(ann.id))
+    );
     app.finish().await;
 }
 

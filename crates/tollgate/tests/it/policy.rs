@@ -52,6 +52,8 @@ async fn a_policy_is_for_owners_and_bounded() {
         (json!({ "max_lifetime_days": 0 }), "/max_lifetime_days"),
         (json!({ "undelete_days": 3651 }), "/undelete_days"),
         (json!({ "auto_disable_unused_days": -1 }), "/auto_disable_unused_days"),
+        (json!({ "max_secret_age_days": 0 }), "/max_secret_age_days"),
+        (json!({ "max_secret_age_days": 3651 }), "/max_secret_age_days"),
         (json!({ "require_everything": true }), "/require_everything"),
     ] {
         user.patch(&path, &body).await.violates(422, &[pointer]);

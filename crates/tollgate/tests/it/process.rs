@@ -9,7 +9,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 use tollgate_testkit::Namespace;
 
@@ -21,7 +21,7 @@ pub(crate) fn tollgate(dir: &Path) -> Command {
 }
 
 /// The program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tollgate");
 
 fn alone(mut command: Command, dir: &Path) -> Command {
     command.current_dir(dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -92,6 +92,13 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// Holds it still, until it is killed: when this returns, no thread of it does anything any more.
+    pub(crate) fn halt(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).expect("it runs");
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "it ended: {stopped:?}");
+    }
+
     /// Waits for it to end; its exit status and its log.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         // Aside, so that the test's own connections go on and end as they should.
@@ -125,6 +132,36 @@ fn addresses(banner: &str) -> HashMap<String, SocketAddr> {
         Some((word.to_owned(), authority.parse().ok()?))
     };
     banner.lines().filter_map(address).collect()
+}
+
+/// Environment variables.
+pub(crate) type Variables = Vec<(String, String)>;
+
+/// The four roles in processes of their own, the edge last, beside the secrets that they share; and what each was told.
+pub(crate) fn split(dir: &Path, mut variables: Variables) -> (Vec<(&'static str, Server)>, Variables) {
+    let said = run(dir, &["secrets", "init", "--dir", "secrets"], &[], "");
+    assert_eq!(said.code, 0, "{}", said.err);
+    for (name, file) in
+        [("MASTER_KEY_FILE", "secrets/master_key"), ("MESH__TOKEN_FILE", "secrets/mesh_token")]
+    {
+        variables.push((format!("TOLLGATE__{name}"), file.to_owned()));
+    }
+    let said = run(dir, &["migrate"], &borrowed(&variables), "");
+    assert_eq!(said.code, 0, "{}", said.err);
+    let mut servers = Vec::new();
+    for role in ["ratelimit", "identity", "keys"] {
+        let server = Server::start(dir, &[role], &borrowed(&variables));
+        let name = format!("TOLLGATE__{}__URL", role.to_uppercase());
+        variables.push((name, format!("http://{}", server.at(role))));
+        servers.push((role, server));
+    }
+    servers.push(("edge", Server::start(dir, &["edge"], &borrowed(&variables))));
+    (servers, variables)
+}
+
+/// Variables as they are given to a process.
+pub(crate) fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
+    variables.iter().map(|(name, value)| (&**name, &**value)).collect()
 }
 
 /// What a command that ends by itself says.

@@ -84,6 +84,45 @@ async fn a_workspace_sees_its_calls_and_no_other_s() {
 }
 
 #[tokio::test]
+async fn calls_for_trying_out_are_told_from_the_real_ones() {
+    let app = TestApp::new().await;
+    let user = app.user().await;
+    let consumer = user.consumer(json!({ "name": "one" })).await;
+    let consumer = consumer["id"].as_str().unwrap();
+    let live = user.key().with("consumer_id", json!(consumer)).create().await;
+    let test =
+        user.key().with("consumer_id", json!(consumer)).with("environment", json!("test")).create().await;
+    let other = user.key().with("environment", json!("test")).create().await;
+    for key in [&live, &test, &test, &other, &other, &other] {
+        key.whoami().await.json(200);
+    }
+    user.delete(&other.path()).await.held();
+    other.whoami().await.problem(401, "UNAUTHENTICATED");
+    app.drain_usage().await;
+    for granularity in ["minute", "hour", "day"] {
+        let of = async |path: String| total(&user, &format!("{path}granularity={granularity}")).await;
+        assert_eq!(of("/v1/usage?".to_owned()).await, 7);
+        assert_eq!(of("/v1/usage?environment=live&".to_owned()).await, 1);
+        assert_eq!(of("/v1/usage?environment=test&".to_owned()).await, 6);
+        assert_eq!(of("/v1/usage?environment=test&code=REVOKED&".to_owned()).await, 1);
+        assert_eq!(of(format!("/v1/usage?environment=test&consumer_id={consumer}&")).await, 2);
+        assert_eq!(of(format!("/v1/usage?environment=live&key_id={}&", test.id)).await, 0);
+        assert_eq!(of(format!("/v1/consumers/{consumer}/usage?")).await, 3);
+        assert_eq!(of(format!("/v1/consumers/{consumer}/usage?environment=live&")).await, 1);
+        assert_eq!(of(format!("/v1/consumers/{consumer}/usage?environment=test&")).await, 2);
+    }
+    let by_key = user.get("/v1/usage?environment=test&group_by=key").await.json(200);
+    let group = |name: &str, count: u64| json!({ "name": name, "count": count });
+    assert_eq!(by_key["groups"], json!([group(&other.id, 4), group(&test.id, 2)]));
+    let wrong = format!("/v1/consumers/{consumer}/usage?environment=staging");
+    user.get(&wrong).await.problem(422, "INVALID_ARGUMENT");
+    // A key is of one environment: that is no question about one.
+    let wrong = format!("{}/usage?environment=test", test.path());
+    user.get(&wrong).await.problem(422, "INVALID_ARGUMENT");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_no_question_is_refused() {
     let app = TestApp::new().await;
     let user = app.user().await;
@@ -98,6 +137,7 @@ async fn what_is_no_question_is_refused() {
         "key_id=ws_1",
         "scope=all",
         "granularity=second",
+        "environment=staging",
         "unknown=1",
         "from=2025-01-01T00:00:00Z",
         "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",

@@ -33,7 +33,7 @@ pub(crate) struct Arrived {
 
 /// A receiver that answers as it is told.
 pub(crate) struct Receiver {
-    url: String,
+    pub(crate) url: String,
     answers: Arc<Mutex<VecDeque<u16>>>,
     arrived: mpsc::UnboundedReceiver<Arrived>,
 }
@@ -56,6 +56,11 @@ impl Receiver {
         self.arrived.recv().await.unwrap()
     }
 
+    /// All that has arrived and was not looked at.
+    pub(crate) fn so_far(&mut self) -> Vec<Arrived> {
+        std::iter::from_fn(|| self.arrived.try_recv().ok()).collect()
+    }
+
     /// A webhook that leads here.
     pub(crate) async fn hook(&self, user: &User<'_>, events: &[&str]) -> Value {
         let made = user.post("/v1/webhooks", &json!({ "url": self.url, "events": events })).await;
@@ -73,6 +78,11 @@ async fn receive(State((answers, sender)): State<Shared>, headers: HeaderMap, bo
 impl Arrived {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().unwrap()
+    }
+
+    /// All of it.
+    pub(crate) fn said(&self) -> String {
+        format!("{:?} {}", self.headers, self.body)
     }
 
     pub(crate) fn json(&self) -> Value {

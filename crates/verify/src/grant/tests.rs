@@ -42,6 +42,7 @@ fn grant() -> Grant {
             revoked_at: None,
         }),
         credit_account_id: None,
+        rotation_due_at: None,
     }
 }
 

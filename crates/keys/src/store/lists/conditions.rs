@@ -1,10 +1,11 @@
 //! What a list of keys is narrowed to, as SQL: each condition in a form that an index answers, and in one that no index can.
 
+use chrono::TimeDelta;
 use tollgate_db::{DbId, DbTime};
 use tollgate_kernel::Timestamp;
 use tollgate_verify::Environment;
 
-use super::{super::keys::like_pattern, Sort, statement::Statement};
+use super::{super::keys::like_pattern, GATHERED, Sort, statement::Statement};
 
 /// What a list of keys is narrowed to: they fit all of it.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,9 @@ pub(crate) struct KeyFilter {
     pub(crate) unused_since: Option<Timestamp>,
     pub(crate) created_after: Option<Timestamp>,
     pub(crate) created_before: Option<Timestamp>,
+    pub(crate) rotation_due_before: Option<Timestamp>,
+    /// As old the workspace's policy lets a secret be.
+    pub(crate) max_secret_age: Option<TimeDelta>,
     /// Names and values.
     pub(crate) metadata: Vec<(String, String)>,
     /// Whatever else: not those that are revoked.
@@ -52,6 +56,11 @@ pub(super) enum Condition {
     UsedBefore(DbTime),
     MadeFrom(DbTime),
     MadeBefore(DbTime),
+    /// By its plan before this, or by the policy, because its newest secret was made before that.
+    DueBefore {
+        at: DbTime,
+        made: Option<DbTime>,
+    },
     Label {
         name: String,
         value: String,
@@ -98,6 +107,10 @@ impl KeyFilter {
         all.extend(self.unused_since.map(|at| Condition::UsedBefore(at.into())));
         all.extend(self.created_after.map(|at| Condition::MadeFrom(at.into())));
         all.extend(self.created_before.map(|at| Condition::MadeBefore(at.into())));
+        all.extend(self.rotation_due_before.map(|at| Condition::DueBefore {
+            at: at.into(),
+            made: self.max_secret_age.map(|age| (at - age).into()),
+        }));
         all.extend(self.name_part.as_deref().map(|part| Condition::NamePart(like_pattern(part))));
         all.extend(self.unrevoked.then_some(Condition::Unrevoked));
         all
@@ -118,8 +131,21 @@ impl Condition {
         }
     }
 
+    /// What stands after `FROM` to look it up, alone or with the keys.
+    pub(super) fn find<T>(&self, workspace: DbId, keys: bool, into: &mut Statement<T>) {
+        if let Self::DueBefore { at, made } = self {
+            due(workspace, *at, *made, into);
+            into.sql(if keys { " CROSS JOIN keys AS k WHERE k.id = few.id AND " } else { " WHERE " });
+        } else if keys {
+            into.sql(self.base().with_keys());
+        } else {
+            into.sql(self.base().alone());
+        }
+        self.look_up(workspace, into);
+    }
+
     /// As it stands after `WHERE` over its base alone, so that its index is used. May let more pass than fit.
-    pub(super) fn look_up<T>(&self, workspace: DbId, into: &mut Statement<T>) {
+    fn look_up<T>(&self, workspace: DbId, into: &mut Statement<T>) {
         match self {
             Self::Workspace(id) => into.sql("k.workspace_id = ").id(*id),
             Self::Consumer(id) => into.sql("k.consumer_id = ").id(*id),
@@ -146,6 +172,7 @@ impl Condition {
                 into.sql("l.workspace_id = ").id(workspace).sql(" AND l.name = ").text(name);
                 into.sql(" AND l.value = ").text(value)
             }
+            Self::DueBefore { .. } => into.sql("TRUE"),
             Self::NamePart(_) | Self::Unrevoked | Self::Active(_) => into.sql("FALSE"),
         };
     }
@@ -158,6 +185,7 @@ impl Condition {
             Self::Label { .. } => " ORDER BY l.key_id",
             Self::Expired(_) | Self::EndsBefore(_) => " ORDER BY k.ends_at",
             Self::MadeFrom(_) | Self::MadeBefore(_) => " ORDER BY k.created_at",
+            Self::DueBefore { .. } => "",
             _ => " ORDER BY k.id",
         }
     }
@@ -194,6 +222,13 @@ impl Condition {
                 into.sql(" AND x.name = ").text(name).sql(" AND x.value = ").text(value);
                 into.sql(" AND x.key_id = k.id)")
             }
+            Self::DueBefore { at, made } => {
+                into.sql("(SELECT x.due_at FROM key_rotations AS x WHERE x.key_id = k.id) < ").time(*at);
+                if let Some(made) = made {
+                    into.sql(" OR k.secret_made_at < ").time(*made);
+                }
+                &mut *into
+            }
             Self::NamePart(pattern) => into.sql("k.name_folded LIKE ").text(pattern).sql(" ESCAPE '\\'"),
             Self::Workspace(id) => into.sql("k.workspace_id = ").id(*id),
             _ => {
@@ -203,6 +238,20 @@ impl Condition {
         };
         into.sql(" THEN TRUE ELSE FALSE END");
     }
+}
+
+/// Keys that are due, those first that are due longest: of either index no more than may be gathered, so that it costs little to
+/// see that there are too many.
+fn due<T>(workspace: DbId, at: DbTime, made: Option<DbTime>, into: &mut Statement<T>) {
+    into.sql("(SELECT few.id FROM (SELECT r.key_id AS id FROM key_rotations AS r WHERE r.workspace_id = ");
+    into.id(workspace).sql(" AND r.due_at < ").time(at);
+    into.sql(" ORDER BY r.due_at LIMIT ").number(GATHERED + 1).sql(") AS few");
+    if let Some(made) = made {
+        into.sql(" UNION SELECT few.id FROM (SELECT s.id FROM keys AS s WHERE s.workspace_id = ");
+        into.id(workspace).sql(" AND s.secret_made_at < ").time(made);
+        into.sql(" ORDER BY s.secret_made_at LIMIT ").number(GATHERED + 1).sql(") AS few");
+    }
+    into.sql(") AS few");
 }
 
 impl Base {

@@ -20,6 +20,8 @@ impl Condition {
             Self::Expired(_) | Self::EndsBefore(_) => "keys_by_end",
             Self::MadeFrom(_) | Self::MadeBefore(_) => "keys_by_creation",
             Self::UsedBefore(_) => "key_uses_by_time",
+            Self::DueBefore { made: None, .. } => "key_rotations_by_workspace",
+            Self::DueBefore { made: Some(_), .. } => "keys_by_secret_age",
             Self::Label { .. } => "(workspace_id=? AND name=? AND value=?",
             Self::Workspace(_) | Self::NamePart(_) | Self::Unrevoked | Self::Active(_) => "keys_by_",
         }

@@ -26,7 +26,7 @@ on_every_database! {
         let expires_at: Timestamp = "2026-06-01T12:34:56.789012Z".parse().expect("a time");
         let row = KeyRow { expires_at: Some(expires_at.into()), ..fixture.key_row("Ключ") };
         let id = fixture.insert(row.clone()).await;
-        let (key, plan, last_used) = fixture.store.key_by_id(id).await.expect("read").expect("there");
+        let (key, plan, last_used, _) = fixture.store.key_by_id(id).await.expect("read").expect("there");
         assert_eq!(format!("{key:?}"), format!("{row:?}"));
         assert_eq!((plan.name.as_str(), last_used), ("basic", None));
         let other = KeyId::new(&*fixture.clock, &ENTROPY);

@@ -8,7 +8,7 @@ use tollgate_db::tx_db;
 use tollgate_verify::Environment;
 
 use super::*;
-use crate::store::schema::{consumers, keys, last_used};
+use crate::store::schema::{consumers, key_rotations, keys, last_used};
 
 const SORTS: [Sort; 4] = [Sort::CreatedAt, Sort::ExpiresAt, Sort::LastUsedAt, Sort::Name];
 
@@ -38,8 +38,8 @@ async fn all_pages(fixture: &Fixture, filter: &KeyFilter, order: Order, limit: u
     }
 }
 
-/// What was stored of a key, and when it was used last.
-type Known = (KeyRow, Option<Timestamp>);
+/// What was stored of a key, when it was used last, and when it is due by its plan.
+type Known = (KeyRow, Option<Timestamp>, Option<Timestamp>);
 
 /// Keys that differ in all that lists look at, and often agree in some of it.
 async fn plant(fixture: &Fixture, count: usize) -> Vec<Known> {
@@ -62,6 +62,7 @@ async fn plant(fixture: &Fixture, count: usize) -> Vec<Known> {
             enabled: number % 6 != 0,
             consumer_id: (number % 4 == 0).then(|| consumers[number % 3]),
             roles: if number % 5 == 0 { vec!["reader".to_owned()] } else { vec![] }.into(),
+            secret_made_at: day(number % 6),
             metadata:
                 json!({ "customer": format!("c{}", number % 9), "tier": number % 2, "paid": number % 3 == 0,
                 "deep": { "tier": 1 }, "rate": 1.5, "gone": null, "list": ["a"] })
@@ -69,7 +70,8 @@ async fn plant(fixture: &Fixture, count: usize) -> Vec<Known> {
             ..fixture.key_row(&format!("Key {} of {}", number % 13, number % 2))
         };
         let used = (number % 3 == 1).then(|| day(number % 4).0);
-        known.push((row, used));
+        let due = (number % 9 == 2).then(|| day(number % 5).0);
+        known.push((row, used, due));
     }
     for id in consumers {
         let row = ConsumerRow {
@@ -91,8 +93,19 @@ async fn plant(fixture: &Fixture, count: usize) -> Vec<Known> {
     for some in known.chunks(100) {
         let some = some.to_vec();
         let stored: Result<(), tollgate_db::Error> = tx_db!(fixture.store.db, |c| {
-            for (row, used) in some {
+            for (row, used, due) in some {
                 diesel::insert_into(keys::table).values(&row).execute(c).await?;
+                if let Some(due) = due {
+                    let plan = RotationRow {
+                        key_id: row.id,
+                        workspace_id: row.workspace_id,
+                        every_days: 1,
+                        deadline_days: None,
+                        due_at: due.into(),
+                        retires_at: None,
+                    };
+                    diesel::insert_into(key_rotations::table).values(&plan).execute(c).await?;
+                }
                 // First as one who was used, and then as one who was used again.
                 for at in used.into_iter().flat_map(|at| [start, at]) {
                     let use_of = (last_used::key_id.eq(row.id), last_used::at.eq(DbTime(at)));
@@ -113,7 +126,7 @@ async fn plant(fixture: &Fixture, count: usize) -> Vec<Known> {
 }
 
 /// Whether a key fits, said in Rust.
-fn fits((key, used): &Known, filter: &KeyFilter, now: Timestamp) -> bool {
+fn fits((key, used, due): &Known, filter: &KeyFilter, now: Timestamp) -> bool {
     let ended = key.expires_at.is_some_and(|at| at.0 <= now);
     let status = if key.revoked_at.is_some() {
         KeyStatus::Revoked
@@ -130,6 +143,7 @@ fn fits((key, used): &Known, filter: &KeyFilter, now: Timestamp) -> bool {
         serde_json::Value::Bool(it) => value.parse() == Ok(*it),
         _ => false,
     };
+    let aged = |before| filter.max_secret_age.is_some_and(|age| key.secret_made_at.0 + age < before);
     filter.status.is_none_or(|it| it == status)
         && filter.environment.is_none_or(|it| it.as_str() == key.environment)
         && filter.name_part.as_ref().is_none_or(|part| key.name_folded.contains(part))
@@ -140,6 +154,7 @@ fn fits((key, used): &Known, filter: &KeyFilter, now: Timestamp) -> bool {
         && filter.unused_since.is_none_or(|since| used.is_none_or(|at| at < since))
         && filter.created_after.is_none_or(|after| key.created_at.0 >= after)
         && filter.created_before.is_none_or(|before| key.created_at.0 < before)
+        && filter.rotation_due_before.is_none_or(|before| due.is_some_and(|at| at < before) || aged(before))
         && filter.metadata.iter().all(metadata)
         && !(filter.unrevoked && key.revoked_at.is_some())
 }
@@ -147,7 +162,7 @@ fn fits((key, used): &Known, filter: &KeyFilter, now: Timestamp) -> bool {
 fn by_hand(known: &[Known], filter: &KeyFilter, order: Order, now: Timestamp) -> Vec<DbId> {
     let never = Timestamp::from_timestamp_micros(253_402_300_799_999_999).expect("a time");
     let mut rows: Vec<&Known> = known.iter().filter(|it| fits(it, filter, now)).collect();
-    rows.sort_by_key(|(key, used)| {
+    rows.sort_by_key(|(key, used, _)| {
         let (time, text) = match order.sort {
             Sort::CreatedAt => (key.created_at.0, String::new()),
             Sort::ExpiresAt => (key.expires_at.map_or(never, |at| at.0), String::new()),
@@ -159,13 +174,13 @@ fn by_hand(known: &[Known], filter: &KeyFilter, order: Order, now: Timestamp) ->
     if !order.ascending {
         rows.reverse();
     }
-    rows.into_iter().map(|(key, _)| key.id).collect()
+    rows.into_iter().map(|(key, ..)| key.id).collect()
 }
 
 /// Each filter alone.
 fn filters(known: &[Known], now: Timestamp) -> Vec<KeyFilter> {
     let none = KeyFilter::default;
-    let consumer = known.iter().find_map(|(key, _)| key.consumer_id);
+    let consumer = known.iter().find_map(|(key, ..)| key.consumer_id);
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let statuses = [KeyStatus::Active, KeyStatus::Disabled, KeyStatus::Expired, KeyStatus::Revoked];
     let mut all: Vec<KeyFilter> = statuses.map(|it| KeyFilter { status: Some(it), ..none() }).to_vec();
@@ -179,6 +194,12 @@ fn filters(known: &[Known], now: Timestamp) -> Vec<KeyFilter> {
         KeyFilter { unused_since: Some(now), ..none() },
         KeyFilter { created_after: Some(known[known.len() / 2].0.created_at.0), ..none() },
         KeyFilter { created_before: Some(known[known.len() / 2].0.created_at.0), ..none() },
+        KeyFilter { rotation_due_before: Some(now + TimeDelta::days(2)), ..none() },
+        KeyFilter {
+            rotation_due_before: Some(now + TimeDelta::days(3)),
+            max_secret_age: Some(TimeDelta::days(2)),
+            ..none()
+        },
         KeyFilter { metadata: vec![label("customer", "c4")], ..none() },
         KeyFilter { metadata: vec![label("tier", "1")], ..none() },
         KeyFilter {
@@ -204,6 +225,8 @@ fn both(one: &KeyFilter, other: &KeyFilter) -> KeyFilter {
         unused_since: one.unused_since.or(other.unused_since),
         created_after: one.created_after.or(other.created_after),
         created_before: one.created_before.or(other.created_before),
+        rotation_due_before: one.rotation_due_before.or(other.rotation_due_before),
+        max_secret_age: one.max_secret_age.or(other.max_secret_age),
         metadata: if one.metadata.is_empty() { other.metadata } else { one.metadata },
         unrevoked: one.unrevoked || other.unrevoked,
     }
@@ -282,7 +305,7 @@ on_every_database! {
     async fn a_list_is_stable_while_it_is_written(database: TestDatabase) {
         let fixture = Fixture::new(&database).await;
         let known = plant(&fixture, 40).await;
-        let there: BTreeSet<DbId> = known.iter().map(|(key, _)| key.id).collect();
+        let there: BTreeSet<DbId> = known.iter().map(|(key, ..)| key.id).collect();
         for sort in SORTS {
             for ascending in [true, false] {
                 let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);

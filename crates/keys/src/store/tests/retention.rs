@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_db::tx_db;
+use tollgate_kernel::CreditAccountId;
+
 use super::*;
 
 async fn forget_all(fixture: &Fixture, what: Aged) -> usize {
@@ -83,5 +86,61 @@ on_every_database! {
         fixture.clock.advance(Duration::from_secs(2));
         assert_eq!(forget_all(&fixture, Aged::Idempotency).await, 1);
         assert!(fixture.store.key_by_id(id).await.expect("read").is_some());
+    }
+
+    async fn movements_go_piece_by_piece_and_balances_stay(database: TestDatabase) {
+        let fixture = Fixture::new(&database).await;
+        let account = AccountRow {
+            id: CreditAccountId::new(&*fixture.clock, &ENTROPY).into(),
+            workspace_id: fixture.workspace.into(),
+            owner_id: KeyId::new(&*fixture.clock, &ENTROPY).into(),
+            owner_kind: "key".to_owned(),
+            balance: 1_501,
+            refill: json!(null).into(),
+            next_refill_at: None,
+            revision: 1_501,
+            step: 0,
+            epoch: 0,
+            lent_at: None,
+            created_at: fixture.clock.now().into(),
+            closed_at: None,
+        };
+        let id = account.id;
+        let now = fixture.clock.now();
+        let rows: Vec<_> = (1..=1_501)
+            .map(|number| LedgerRow {
+                account_id: id,
+                number,
+                // Many of one moment, and the last a second later.
+                at: (now + chrono::TimeDelta::seconds(i64::from(number > 1_500))).into(),
+                kind: "grant".to_owned(),
+                amount: 1,
+                balance: number,
+                request_id: number.to_string(),
+                actor: "usr_1".to_owned(),
+            })
+            .collect();
+        let insert = diesel::insert_into(schema::credit_accounts::table).values(account);
+        write_db!(fixture.store.db, |c| insert.execute(c).await).expect("stored");
+        for some in rows.chunks(100) {
+            let some = some.to_vec();
+            let stored: Result<(), tollgate_db::Error> = tx_db!(fixture.store.db, |c| {
+                for row in some {
+                    diesel::insert_into(schema::credit_ledger::table).values(&row).execute(c).await?;
+                }
+                Ok(())
+            });
+            stored.expect("stored");
+        }
+        let forget = async |before| fixture.store.forget(Aged::CreditLedger, before).await.expect("deleted");
+        assert_eq!(forget(now).await, 0, "not older than that");
+        for rows in [1_000, 500, 0] {
+            assert_eq!(forget(now + chrono::TimeDelta::milliseconds(1)).await, rows);
+        }
+        let (stays, _) = fixture.store.credits_by_id(id.typed()).await.expect("read").expect("there");
+        assert_eq!((stays.balance, stays.revision), (1_501, 1_501));
+        let page = crate::page::Page::parse(None, &mut crate::input::Problems::default());
+        let left = fixture.store.credit_ledger(id, page).await.expect("read");
+        assert_eq!(left.iter().map(|it| (it.number, it.balance)).collect::<Vec<_>>(), [(1_501, 1_501)]);
     }
 }

@@ -14,6 +14,8 @@ use diesel::{
     sqlite::Sqlite,
 };
 
+use tollgate_verify::Environment;
+
 use super::{schema::usage, *};
 // What the first of these expands to names the second.
 use crate::store::usage::{usage_points, usage_rows};
@@ -39,7 +41,8 @@ fn calls(rows: &[Row<'_>]) -> BTreeMap<Calls, i64> {
 
 fn filter(minutes: Range<i64>, step: Step) -> UsageFilter {
     let partition = WORKSPACE.to_owned();
-    UsageFilter { partition, subject: None, consumer: None, code: None, minutes, step }
+    let (subject, consumer, code, environment) = (None, None, None, None);
+    UsageFilter { partition, subject, consumer, code, environment, minutes, step }
 }
 
 fn of_key(key: &str, filter: UsageFilter) -> UsageFilter {
@@ -150,6 +153,7 @@ fn filled(query: &str, filter: &UsageFilter) -> String {
     let mut values = vec![format!("'{}'", filter.partition), filter.step.minutes().to_string()];
     values.extend([filter.minutes.start, filter.minutes.end].map(|minute| minute.to_string()));
     values.extend([&filter.subject, &filter.consumer].into_iter().flatten().map(|text| format!("'{text}'")));
+    values.extend(filter.environment.map(|it| format!("'{it}'")));
     let mut text = text.to_owned();
     for (place, value) in values.iter().enumerate() {
         let numbered = format!("${}", place + 1);
@@ -333,15 +337,17 @@ on_every_database! {
     async fn every_question_has_its_index(database: TestDatabase) {
         let fixture = Fixture::new(&database).await;
         // Enough that an index is worth it: of 40 keys and 10 consumers, by the minute and by the hour.
-        let many = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39999) \
-            INSERT INTO usage (partition, grain, minute, subject, consumer, code, count) \
-            SELECT 'ws_' || (i % 20), CASE WHEN i < 20000 THEN 1 ELSE 60 END, i / 2 * 60, 'key_' || (i % 40), \
-            'con_' || (i % 10), 'VALID', 1 FROM n";
-        write_db!(fixture.store.db, |c| {
-            diesel::sql_query(many).execute(c).await?;
-            diesel::sql_query("ANALYZE").execute(c).await
-        })
-        .expect("stored");
+        for first in (0..40_000).step_by(5_000) {
+            let last = first + 4_999;
+            let some = format!(
+                "WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last}) \
+                INSERT INTO usage (partition, grain, minute, subject, consumer, code, count, environment) \
+                SELECT 'ws_' || (i % 20), CASE WHEN i < 20000 THEN 1 ELSE 60 END, i / 2 * 60, 'key_' || (i % 40), \
+                'con_' || (i % 10), 'VALID', 1, CASE WHEN i % 40 < 30 THEN 'live' ELSE 'test' END FROM n"
+            );
+            write_db!(fixture.store.db, |c| diesel::sql_query(some).execute(c).await).expect("stored");
+        }
+        write_db!(fixture.store.db, |c| diesel::sql_query("ANALYZE").execute(c).await).expect("analyzed");
         let is_postgres = matches!(fixture.store.db, Db::Postgres(_));
         let whole = filter(0..60_000, Step::Hour);
         let consumer = UsageFilter { consumer: Some("con_1".to_owned()), ..whole.clone() };
@@ -351,9 +357,53 @@ on_every_database! {
             (whole, ["usage_pkey", "PRIMARY KEY"]),
         ];
         for (filter, indexes) in questions {
-            let plan = plan(&fixture.store, is_postgres, &filter).await;
-            assert!(indexes.iter().any(|index| plan.contains(index)), "{indexes:?}: {plan}");
-            assert!(!plan.contains("Seq Scan") && !plan.contains("SCAN usage"), "{plan}");
+            let of_tests = UsageFilter { environment: Some(Environment::Test), ..filter.clone() };
+            for filter in [filter, of_tests] {
+                let plan = plan(&fixture.store, is_postgres, &filter).await;
+                assert!(indexes.iter().any(|index| plan.contains(index)), "{indexes:?}: {plan}");
+                assert!(!plan.contains("Seq Scan") && !plan.contains("SCAN usage"), "{plan}");
+                // Where all that is read is in the index, no row is looked up beside it. The primary key is the table.
+                let covered = is_postgres || plan.contains("COVERING") || plan.contains("PRIMARY KEY");
+                assert!(covered, "{plan}");
+            }
+        }
+    }
+
+    async fn calls_are_of_the_environment_of_their_key(database: TestDatabase) {
+        let fixture = Fixture::new(&database).await;
+        let live = fixture.insert(fixture.key_row("live")).await;
+        let test = KeyRow { environment: "test".to_owned(), ..fixture.key_row("test") };
+        let test = fixture.insert(test).await;
+        let now = fixture.clock.now();
+        let minute = now.timestamp() / 60;
+        let used = |network: &str| LastUse { at: now, network: Some(network.to_owned()), user_agent: None };
+        let gone = KeyId::new(&*fixture.clock, &ENTROPY);
+        let last = BTreeMap::from([live, test, gone].map(|id| (id, used("192.0.2.0/24"))));
+        let rows = [
+            (call(&live.to_string(), "con_1", minute, "VALID"), 1),
+            (call(&test.to_string(), "con_1", minute, "VALID"), 2),
+            (call(&test.to_string(), "", minute, "EXPIRED"), 4),
+            (call(&gone.to_string(), "", minute, "VALID"), 8),
+            (call("usr_1", "", minute, "VALID"), 16),
+        ];
+        let calls = rows.into_iter().collect();
+        for batch in ["1", "2"] {
+            assert!(fixture.store.usage_add(batch, &calls, &last, now).await.expect("stored"));
+        }
+        for step in Step::ALL {
+            let whole = filter(step.of(minute)..step.of(minute) + step.minutes(), step);
+            let of = async |environment, consumer: Option<&str>| {
+                let consumer = consumer.map(str::to_owned);
+                let points = fixture.points(UsageFilter { consumer, environment, ..whole.clone() }).await;
+                points.into_iter().map(|(_, _, count)| count).sum::<i64>()
+            };
+            assert_eq!(of(None, None).await, 62, "{step:?}");
+            assert_eq!(of(Some(Environment::Live), None).await, 2);
+            assert_eq!(of(Some(Environment::Test), None).await, 12);
+            assert_eq!(of(Some(Environment::Test), Some("con_1")).await, 4);
+            let tests = UsageFilter { environment: Some(Environment::Test), ..whole.clone() };
+            let groups = fixture.store.usage_groups(&tests, Grouping::Code, 9).await.expect("read");
+            assert_eq!(groups, [("EXPIRED".to_owned(), 8, 12), ("VALID".to_owned(), 4, 12)]);
         }
     }
 
@@ -370,7 +420,7 @@ on_every_database! {
             let last = LastUse { at: seconds(at), network: network.clone(), user_agent: None };
             let (last, none) = (BTreeMap::from([(key, last)]), BTreeMap::new());
             fixture.store.usage_add(&batch.to_string(), &none, &last, now).await.expect("stored");
-            let (_, _, stored) = fixture.store.key_by_id(key).await.expect("read").expect("there");
+            let (_, _, stored, _) = fixture.store.key_by_id(key).await.expect("read").expect("there");
             let stored = stored.expect("a last use");
             assert_eq!(stored.at.0, seconds(shown), "{batch}");
             // All of it is of one call.
@@ -388,7 +438,7 @@ on_every_database! {
             let last = LastUse { at, network: network.clone(), user_agent: user_agent.clone() };
             let (last, none) = (BTreeMap::from([(key, last)]), BTreeMap::new());
             fixture.store.usage_add(&minute.to_string(), &none, &last, now).await.expect("stored");
-            let (_, _, stored) = fixture.store.key_by_id(key).await.expect("read").expect("there");
+            let (_, _, stored, _) = fixture.store.key_by_id(key).await.expect("read").expect("there");
             assert_eq!(stored, Some(LastUsed { at: at.into(), network, user_agent }));
         }
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     call::{Charge, REMEMBERED, Rule, Tally},
     counter::redis::Pace,
+    settings::Tls,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,8 +27,8 @@ impl Asked {
         let (server, clock) = (PrivateRedis::start().await, MockClock::new());
         let pace = Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: SHORT };
         let entropy = Arc::new(OsEntropy);
-        let redis =
-            Redis::open(&server.url(), "tollgate:".to_owned(), pace, true, clock.clone(), entropy.clone());
+        let (url, prefix) = (server.url(), "tollgate:".to_owned());
+        let redis = Redis::open(&url, &Tls::default(), prefix, pace, true, clock.clone(), entropy.clone());
         let local = Memory::new(clock.clone(), entropy.clone(), 1000);
         let ahead = Ahead::new(SHORT, clock.clone(), entropy);
         let redis = redis.expect("an address");

@@ -5,19 +5,25 @@
 //! - `redis+sentinel://[user:password@]host[:port],…/name[/database][?sentinel_password=…]`: the primary of this name, by the
 //!   Sentinels that watch it
 //!
-//! User and password are those of the servers, percent-encoded. TLS (`rediss://`) is not supported yet.
+//! User and password are those of the servers, percent-encoded. With `rediss` for `redis`, whoever is there is spoken to over TLS:
+//! servers, nodes and Sentinels.
 
-use ::redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, io::tcp::TcpSettings};
+use ::redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 /// What the address of a Redis must look like.
 pub(crate) const FORMS: &str = "redis://[user:password@]host[:port][/database], \
      redis+cluster://[user:password@]host[:port],… or \
-     redis+sentinel://[user:password@]host[:port],…/name[/database]";
+     redis+sentinel://[user:password@]host[:port],…/name[/database]; or the same with rediss for redis, for TLS";
 
 /// Where a Sentinel listens if its address does not say.
 const SENTINEL_PORT: u16 = 26_379;
 /// Where a server listens if its address does not say.
 const PORT: u16 = 6_379;
+
+/// What an address begins with.
+const PLAIN: &str = "redis";
+/// And if TLS is spoken there.
+const TLS: &str = "rediss";
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
@@ -48,7 +54,7 @@ impl Address {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        match scheme {
+        match scheme.replacen(TLS, PLAIN, 1).as_str() {
             "redis" if query.is_empty() => Some(Self::Server(info(login, hosts, PORT, path)?)),
             "redis+cluster" if query.is_empty() && path.is_empty() => {
                 Some(Self::Cluster(all(login, hosts, PORT)?))
@@ -59,9 +65,14 @@ impl Address {
     }
 }
 
+/// Whether TLS is spoken at this address.
+pub(super) fn is_tls(text: &str) -> bool {
+    text.starts_with(TLS)
+}
+
 /// How a server is reached that was found at `host` and `port`.
 pub(super) fn at(host: &str, port: u16, login: &RedisConnectionInfo) -> Option<ConnectionInfo> {
-    Some(prompt((host, port).into_connection_info().ok()?.set_redis_settings(login.clone())))
+    Some((host, port).into_connection_info().ok()?.set_redis_settings(login.clone()))
 }
 
 fn sentinels(login: &str, hosts: &str, path: &str, query: &str) -> Option<Sentinels> {
@@ -93,12 +104,7 @@ fn info(login: &str, host: &str, port: u16, database: &str) -> Option<Connection
     let has_port = host.rsplit_once(':').is_some_and(|(_, end)| !end.contains(']'));
     let host = if has_port { host.to_owned() } else { format!("{host}:{port}") };
     let at = if login.is_empty() { "" } else { "@" };
-    format!("redis://{login}{at}{host}/{database}").into_connection_info().ok().map(prompt)
-}
-
-/// What is written is sent at once: there is always more to come, and a call waits for each answer.
-fn prompt(info: ConnectionInfo) -> ConnectionInfo {
-    info.set_tcp_settings(TcpSettings::default().set_nodelay(true))
+    format!("redis://{login}{at}{host}/{database}").into_connection_info().ok()
 }
 
 #[cfg(test)]
@@ -119,7 +125,16 @@ mod tests {
         assert_eq!(*info.addr(), ConnectionAddr::Tcp("::1".to_owned(), 7000));
         let login = info.redis_settings();
         assert_eq!((login.username(), login.password(), login.db()), (Some("me"), Some("p@ss"), 3));
-        assert!(info.tcp_settings().nodelay());
+    }
+
+    #[test]
+    fn over_tls_an_address_says_the_same() {
+        for text in ["redis://me:p@a:7000/3", "redis+cluster://a,b", "redis+sentinel://a,b/mine"] {
+            let over = text.replacen("redis", "rediss", 1);
+            let [plain, over] = [text, &over].map(|text| (Address::parse(text), is_tls(text)));
+            assert_eq!((plain.1, over.1), (false, true));
+            assert_eq!(format!("{:?}", plain.0.expect("parsed")), format!("{:?}", over.0.expect("parsed")));
+        }
     }
 
     #[test]
@@ -149,7 +164,9 @@ mod tests {
             "redis://a,b",
             "redis://a/b",
             "redis://a:port",
-            "rediss://a",
+            "redisss://a",
+            "rediss",
+            "rediss://a/b",
             "redis+cluster://a/1",
             "redis+cluster://a,,b",
             "redis+sentinel://a",

@@ -248,11 +248,13 @@ impl Shared {
     /// Reads the map from the first node that knows it, beginning with another one each time: one may be cut off.
     async fn read(&self, turn: usize) {
         let patience = self.setup.pace.connect_timeout;
+        let mut failure = Failure::Down;
         for node in self.whom_to_ask(turn) {
-            if let Ok(Ok(ranges)) = timeout(patience, map::ask(node)).await {
-                self.learn(&ranges);
-                return;
-            }
+            failure = match timeout(patience, map::ask(&node, &self.setup)).await {
+                Ok(Ok(ranges)) => return self.learn(&ranges),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Late,
+            };
         }
         let unread = self.map.send_if_modified(|map| {
             let unread = matches!(map, Map::Unread);
@@ -262,7 +264,8 @@ impl Shared {
             unread
         });
         if unread {
-            tracing::warn!("no node of the Redis Cluster knows which of them has what");
+            let cause = failure.cause();
+            tracing::warn!(%failure, cause, "no node of the Redis Cluster knows which of them has what");
         }
     }
 

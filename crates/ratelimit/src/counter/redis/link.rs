@@ -15,17 +15,17 @@ use std::{
     },
 };
 
-use ::redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind,
-    aio::MultiplexedConnection, pipe,
-};
-use deadpool_redis::{Pool, PoolError};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, pipe};
+use deadpool::managed::{Pool, PoolError};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
 
-use super::server::{self, Place, Setup};
+use super::{
+    server::{self, Own, Place, Setup},
+    wire::Wire,
+};
 
 /// How many calls in a row go unanswered before the server counts as down.
 const UNANSWERED: u32 = 4;
@@ -60,9 +60,9 @@ pub(super) struct Up {
     /// Tells these connections from all others that this process ever had.
     pub(super) generation: u64,
     /// Shared by all calls.
-    pub(super) shared: Vec<MultiplexedConnection>,
+    pub(super) shared: Vec<Wire>,
     /// For what needs a connection of its own.
-    pub(super) pool: Pool,
+    pub(super) pool: Pool<Own>,
 }
 
 /// Which connection something is done on.
@@ -77,7 +77,7 @@ pub(super) enum Via {
 /// A connection that was up when it was handed out.
 #[derive(Clone)]
 pub(super) struct Connection {
-    inner: MultiplexedConnection,
+    wire: Wire,
     /// Counts the connections of this process.
     pub(super) generation: u64,
     /// The server shall answer for a slot that is on its way to it.
@@ -99,6 +99,12 @@ pub(super) enum Failure {
     /// It answered with an error.
     #[error("Redis refused")]
     Refused(#[source] RedisError),
+    /// It is not who it should be, or does not speak TLS.
+    #[error("there is no TLS connection to Redis")]
+    Tls(#[source] io::Error),
+    /// It ended the connection before it said anything.
+    #[error("Redis hangs up on whoever says anything: if it wants TLS, its address begins with rediss")]
+    HungUp(#[source] RedisError),
     /// It is not a primary, or not any more.
     #[error("Redis is a replica, which cannot count")]
     Replica,
@@ -107,16 +113,22 @@ pub(super) enum Failure {
     Unfit(&'static str),
 }
 
+impl Failure {
+    /// What is behind it.
+    pub(super) fn cause(&self) -> Option<String> {
+        std::error::Error::source(self).map(ToString::to_string)
+    }
+}
+
 impl Connection {
     /// Carries out a command.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let mut inner = self.inner.clone();
         if !self.asking {
-            return command.query_async(&mut inner).await;
+            return self.wire.query(command).await;
         }
         let mut asking = pipe();
         asking.cmd("ASKING").ignore().add_command(command.clone());
-        let (answer,) = asking.query_async(&mut inner).await?;
+        let (answer,) = self.wire.each(&asking).await?;
         Ok(answer)
     }
 
@@ -125,7 +137,7 @@ impl Connection {
         &self,
         commands: &Pipeline,
     ) -> RedisResult<Vec<RedisResult<T>>> {
-        commands.query_async(&mut self.inner.clone()).await
+        self.wire.each(commands).await
     }
 }
 
@@ -192,7 +204,7 @@ impl Link {
     {
         let up = self.up(deadline).await?;
         let Up { generation, shared, pool } = &*up;
-        let connected = |inner| Connection { inner, generation: *generation, asking };
+        let connected = |wire| Connection { wire, generation: *generation, asking };
         let done = async {
             if via == Via::Own {
                 let own = pool.get().await.map_err(|error| self.refused(*generation, pooled(error)))?;
@@ -275,9 +287,9 @@ impl State {
 
 /// Whatever keeps the pool from making a connection breaks those that there are: the next attempt says what is wrong. It has
 /// no time limits of its own, and is never closed.
-fn pooled(error: PoolError) -> RedisError {
+fn pooled(error: PoolError<Failure>) -> RedisError {
     match error {
-        PoolError::Backend(error) => error,
+        PoolError::Backend(Failure::Broken(error) | Failure::Refused(error)) => error,
         other => io::Error::other(other.to_string()).into(),
     }
 }
@@ -311,7 +323,7 @@ impl Shared {
             _ => true,
         };
         if news {
-            let cause = std::error::Error::source(failure).map(ToString::to_string);
+            let cause = failure.cause();
             tracing::warn!(server = %self.place, %failure, cause, "Redis is down");
         }
     }

@@ -3,7 +3,7 @@
 
 use ::redis::{ConnectionInfo, ParsingError, Value, cmd, from_redis_value_ref};
 
-use super::{link::Failure, server::dial};
+use super::{link::Failure, server::Setup, wire::dial};
 
 /// How many slots there are.
 pub(super) const SLOTS: u16 = 16_384;
@@ -19,17 +19,17 @@ pub(super) fn slot(tag: &str) -> u16 {
 }
 
 /// Asks a node for the map. One that knows itself to be cut off from the others does not answer.
-pub(super) async fn ask(node: ConnectionInfo) -> Result<Ranges, Failure> {
+pub(super) async fn ask(node: &ConnectionInfo, setup: &Setup) -> Result<Ranges, Failure> {
     let host = match node.addr() {
         ::redis::ConnectionAddr::Tcp(host, _) => host.clone(),
         _ => String::new(),
     };
-    let mut connection = dial(node).await?;
-    let state: String = cmd("CLUSTER").arg("INFO").query_async(&mut connection).await?;
+    let wire = dial(node, setup).await?;
+    let state: String = wire.query(cmd("CLUSTER").arg("INFO")).await?;
     if !state.lines().any(|line| line.trim() == "cluster_state:ok") {
         return Err(Failure::Down);
     }
-    let rows: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+    let rows: Vec<Vec<Value>> = wire.query(cmd("CLUSTER").arg("SLOTS")).await?;
     rows.iter()
         .filter_map(|row| range(row, &host))
         .collect::<Result<_, _>>()

@@ -9,16 +9,21 @@ use super::{
 };
 use crate::{
     call::{Call, Charge, PutOverride, Rule, Settle, Tally},
-    engine::Periods,
+    engine::{EXACT, Periods},
     tally::Row,
 };
 
 /// Most overrides of one partition.
 const MAX_OVERRIDES: usize = 1000;
 
+/// So many entries of a log are long.
+const LONG: u64 = 256;
+
 /// The scripts that decide and count.
 pub(super) struct Scripts {
     pub(super) check: Script,
+    /// A check of a call that spends credits.
+    pub(super) check_credits: Script,
     /// A check that may charge calls ahead.
     pub(super) check_ahead: Script,
     pub(super) release: Script,
@@ -33,18 +38,23 @@ pub(super) struct Scripts {
 impl Scripts {
     /// All of them.
     pub(super) fn new() -> Self {
-        let check = concat!(
-            include_str!("time.lua"),
-            include_str!("log.lua"),
-            include_str!("account.lua"),
-            include_str!("check/begin.lua"),
-            include_str!("check/remembered.lua"),
-            include_str!("check/limits.lua"),
-            include_str!("check/decide.lua"),
-            include_str!("check/accept.lua"),
-            include_str!("check/answer.lua"),
-            "return answer\n",
-        );
+        /// A check, with what it needs beside.
+        macro_rules! checks {
+            ($($file:literal)?) => {
+                Script::new(concat!(
+                    include_str!("time.lua"),
+                    include_str!("log.lua"),
+                    $(include_str!($file),)?
+                    include_str!("check/begin.lua"),
+                    include_str!("check/remembered.lua"),
+                    include_str!("check/limits.lua"),
+                    include_str!("check/decide.lua"),
+                    include_str!("check/accept.lua"),
+                    include_str!("check/answer.lua"),
+                    "return answer\n",
+                ))
+            };
+        }
         let check_ahead = concat!(
             include_str!("time.lua"),
             include_str!("log.lua"),
@@ -80,7 +90,8 @@ impl Scripts {
             };
         }
         Self {
-            check: Script::new(check),
+            check: checks!(),
+            check_credits: checks!("account.lua"),
             check_ahead: Script::new(check_ahead),
             release: gives_back!("release.lua"),
             settle: gives_back!("settle.lua"),
@@ -100,7 +111,7 @@ impl Scripts {
 /// The arguments of a check after the time. Calendars are told the periods around `hint`.
 pub(super) fn check(script: &mut Invocation<'_>, call: &Call, wanted: Option<&Wanted>, hint: i64) {
     let tally = call.tally.as_ref().filter(|_| !call.peek);
-    script.arg(if call.peek { "p" } else { "" });
+    script.arg(how(call));
     script.arg(tally.map_or("", |tally| &tally.code)).arg(tally.map(tallied).unwrap_or_default());
     script.arg(call.request_id.as_deref().unwrap_or_default());
     match wanted {
@@ -112,6 +123,24 @@ pub(super) fn check(script: &mut Invocation<'_>, call: &Call, wanted: Option<&Wa
     };
     for charge in &call.charges {
         script.arg(limit(charge, hint));
+    }
+}
+
+/// Whether the call changes anything, and which of its limits may have long logs, as `check/begin.lua` reads it.
+fn how(call: &Call) -> String {
+    let mut how = String::from(if call.peek { "p" } else { "-" });
+    if call.charges.iter().any(may_be_long) {
+        how.extend(call.charges.iter().map(|charge| if may_be_long(charge) { 'l' } else { '-' }));
+    }
+    how
+}
+
+/// Whether to read a state's beginning before all of it: it is right to do so or not, whatever the state is.
+fn may_be_long(charge: &Charge) -> bool {
+    match charge.rule {
+        Rule::Window { .. } => (LONG..=EXACT).contains(&charge.limit),
+        Rule::Concurrency { .. } => charge.limit >= LONG,
+        Rule::Bucket { .. } | Rule::Calendar(_) | Rule::Credit => false,
     }
 }
 

@@ -5,11 +5,15 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use ::redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, aio::MultiplexedConnection, cmd};
-use deadpool_redis::{Hook, HookError, Manager, Pool};
+use ::redis::{ConnectionInfo, RedisError, cmd};
+use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use super::{
@@ -17,10 +21,9 @@ use super::{
     address::Sentinels,
     link::{Failure, Up},
     sentinel,
+    wire::{Wire, dial},
 };
 
-/// Calls that may wait to be written to a connection; more wait for their turn.
-const PIPELINE: usize = 1024;
 /// Connections of the pool: a drain, an acknowledgement, and whoever asks whether Redis answers.
 const POOL: usize = 4;
 
@@ -40,6 +43,8 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) pace: Pace,
+    /// How TLS is spoken; none: it is not.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     /// Connections to one server that calls share: one per core, so that no single task reads all the answers.
     pub(super) shared: usize,
     /// Whether a server that evicts is refused.
@@ -62,62 +67,57 @@ impl fmt::Display for Place {
     }
 }
 
+/// Makes connections of their own. Another server may have taken the place of the one that the first of them led to.
+#[derive(Debug)]
+pub(super) struct Own {
+    info: ConnectionInfo,
+    setup: Arc<Setup>,
+}
+
+impl Manager for Own {
+    type Type = Wire;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<Wire, Failure> {
+        let wire = dial(&self.info, &self.setup).await?;
+        examine(&wire, self.setup.refuse_eviction).await?;
+        Ok(wire)
+    }
+
+    async fn recycle(&self, wire: &mut Wire, _: &Metrics) -> RecycleResult<Failure> {
+        Ok(wire.query::<()>(&cmd("PING")).await.map_err(Failure::from)?)
+    }
+}
+
 /// Connects, within the time for it. A server that accepts connections and does not answer is not connected.
-pub(super) async fn connect(place: &Place, setup: &Setup) -> Result<Up, Failure> {
+pub(super) async fn connect(place: &Place, setup: &Arc<Setup>) -> Result<Up, Failure> {
     match timeout(setup.pace.connect_timeout, attempt(place, setup)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::Late),
     }
 }
 
-/// A single connection, with nothing known of who answers.
-pub(super) async fn dial(info: ConnectionInfo) -> Result<MultiplexedConnection, Failure> {
-    let client = Client::open(info)?;
-    Ok(client.get_multiplexed_async_connection_with_config(&config()).await?)
-}
-
-async fn attempt(place: &Place, setup: &Setup) -> Result<Up, Failure> {
+async fn attempt(place: &Place, setup: &Arc<Setup>) -> Result<Up, Failure> {
     let info = match place {
         Place::At(info) => info.clone(),
-        Place::AskedOf(sentinels) => sentinel::primary(sentinels, setup.pace.connect_timeout / 2).await?,
+        Place::AskedOf(sentinels) => sentinel::primary(sentinels, setup).await?,
     };
-    let first = dial(info.clone()).await?;
-    examine(first.clone(), setup.refuse_eviction).await?;
+    let first = dial(&info, setup).await?;
+    examine(&first, setup.refuse_eviction).await?;
     let mut shared = vec![first];
     while shared.len() < setup.shared {
-        shared.push(dial(info.clone()).await?);
+        shared.push(dial(&info, setup).await?);
     }
-    let manager = Manager::new_with_config(info, config())?;
     // Without time limits of its own it needs no timer: whoever takes a connection has one.
-    let pool = Pool::builder(manager).max_size(POOL).post_create(examined(setup.refuse_eviction));
-    let pool = pool.build().map_err(|_| Failure::Down)?;
+    let pool = Pool::builder(Own { info, setup: setup.clone() }).max_size(POOL).build();
+    let pool = pool.map_err(|_| Failure::Down)?;
     Ok(Up { generation: setup.next_generation(), shared, pool })
 }
 
-fn config() -> AsyncConnectionConfig {
-    // Whoever waits has a time limit.
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE)
-}
-
-/// Looks at the server behind each new connection of a pool: another one may have taken its place.
-fn examined(refuse_eviction: bool) -> Hook {
-    Hook::async_fn(move |connection: &mut MultiplexedConnection, _| {
-        let connection = connection.clone();
-        Box::pin(async move {
-            examine(connection, refuse_eviction)
-                .await
-                .map_err(|failure| HookError::message(failure.to_string()))
-        })
-    })
-}
-
-async fn examine(mut connection: MultiplexedConnection, refuse_eviction: bool) -> Result<(), Failure> {
+async fn examine(wire: &Wire, refuse_eviction: bool) -> Result<(), Failure> {
     // Refuses while the server reads its data.
-    cmd("PING").exec_async(&mut connection).await?;
-    let info: String = match cmd("INFO").query_async(&mut connection).await {
+    wire.query::<()>(&cmd("PING")).await?;
+    let info: String = match wire.query(&cmd("INFO")).await {
         Ok(info) => info,
         Err(error) if error.is_io_error() => return Err(error.into()),
         Err(error) => {

@@ -17,7 +17,7 @@ fn open_at(url: &SecretString, prefix: &str) -> Redis {
     let pace =
         Pace { timeout: PATIENCE, connect_timeout: PATIENCE, retry_interval: Duration::from_millis(100) };
     let (clock, entropy) = (MockClock::new(), Arc::new(OsEntropy));
-    Redis::open(url, prefix.to_owned(), pace, true, clock, entropy).expect("an address")
+    Redis::open(url, &Tls::default(), prefix.to_owned(), pace, true, clock, entropy).expect("an address")
 }
 
 fn direct(url: &SecretString) -> Direct {

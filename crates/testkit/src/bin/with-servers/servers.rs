@@ -28,6 +28,9 @@ impl Servers {
             packages::install("iproute2")?;
             packages::install("nftables")?;
         }
+        if !curl_is_installed() && packages::ours_to_install() {
+            packages::install("curl")?;
+        }
         Ok(Self { database: database(docker).await?, redis: redis(docker).await? })
     }
 
@@ -40,6 +43,11 @@ impl Servers {
     pub(crate) fn redis(&self) -> &str {
         &self.redis.url
     }
+}
+
+/// What the examples of the documentation are pasted for.
+fn curl_is_installed() -> bool {
+    std::process::Command::new("curl").arg("--version").output().is_ok_and(|said| said.status.success())
 }
 
 async fn database(docker: bool) -> Result<Server, String> {

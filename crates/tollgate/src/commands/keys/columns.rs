@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use tollgate_kernel::{Code, Fault};
 
 /// The fields of a row, by their words.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "hash",
     "algorithm",
     "prefix",
+    "retires_at",
     "retiring",
     "name",
     "description",

@@ -70,6 +70,7 @@ impl Row {
             "hash" => values::text(value)?.trim().clone_into(&mut self.secret.hash),
             "algorithm" => self.secret.algorithm = values::text(value)?.to_ascii_lowercase(),
             "prefix" => self.secret.prefix = values::text(value)?,
+            "retires_at" => self.secret.retires_at = instant()?,
             "retiring" => row.retiring = retiring(value)?,
             "name" => row.name = values::text(value)?,
             "description" => row.description = values::text(value)?,
@@ -132,10 +133,11 @@ fn retiring(value: &Value) -> Result<Vec<ImportedSecret>, String> {
 }
 
 /// The columns of an exported table, in their order.
-pub(super) const COLUMNS: [&str; 19] = [
+pub(super) const COLUMNS: [&str; 20] = [
     "hash",
     "algorithm",
     "prefix",
+    "retires_at",
     "name",
     "description",
     "environment",
@@ -256,7 +258,8 @@ mod tests {
                 hash: "tollgate$a$b".into(),
                 algorithm: "tollgate".into(),
                 prefix: "tg_live_ab".into(),
-                retires_at: None,
+                // All that lives of a key may be what retires.
+                retires_at: Some(to_wire("2026-02-01T00:00:00Z".parse().expect("a time"))),
             }),
             retiring: vec![ImportedSecret {
                 hash: "x".into(),
@@ -280,6 +283,7 @@ mod tests {
             last_used_at: None,
             enabled: Some(false),
             revoked: false,
+            limits: Vec::new(),
         };
         let cells = written(row.clone());
         assert!(cells.keys().all(|name| COLUMNS.contains(&name.as_str())));

@@ -1,5 +1,6 @@
 //! `POST /v1/keys/{id}/rotate` and `/v1/keys/{id}/secrets`
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -150,5 +151,47 @@ async fn a_grace_does_not_outlive_the_key() {
     assert_eq!(user.verify(&key.key).await["code"], "EXPIRED");
     assert_eq!(user.verify(&new).await["retires_at"], "2026-01-31T00:00:00Z");
     assert_eq!(user.verify(&newest).await["code"], "VALID");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_caller_learns_when_its_key_is_due() {
+    let app = TestApp::new().await;
+    let (user, stranger) = (app.user().await, app.user().await);
+    let key = user.key().create().await;
+    let due = async |user: &User<'_>, secret: &str| {
+        let seen = user.get(&key.path()).await.json(200);
+        let listed = user.get("/v1/keys").await.json(200)["data"][0].clone();
+        let verdict = user.verify(secret).await;
+        let called = app.get("/v1/whoami/key").api_key(secret).await.json(200);
+        let said = [&seen, &listed, &verdict, &called].map(|it| it.get("rotation_due_at").cloned());
+        assert!(said.iter().all(|it| *it == said[0]), "{said:?}");
+        said[0].clone()
+    };
+    assert_eq!(due(&user, &key.key).await, None);
+    let policy = format!("/v1/workspaces/{}/policy", user.workspace_id);
+    let rule = user.patch(&policy, &json!({ "max_secret_age_days": 30 })).await.json(200);
+    assert_eq!(rule["max_secret_age_days"], 30);
+    assert_eq!(due(&user, &key.key).await, Some(json!("2026-01-31T00:00:00Z")));
+    let plan = format!("{}/rotation", key.path());
+    let body = json!({ "every_days": 10 });
+    app.call(Method::PUT, &plan).bearer(&user.tokens.access).json(&body).await.json(200);
+    assert_eq!(due(&user, &key.key).await, Some(json!("2026-01-11T00:00:00Z")), "the sooner of the two");
+    let found = async |user: &User<'_>, before: &str| {
+        let page = user.get(&format!("/v1/keys?rotation_due_before={before}")).await.json(200);
+        page["data"].as_array().unwrap().len()
+    };
+    assert_eq!(found(&user, "2026-01-11T00:00:00Z").await, 0);
+    assert_eq!(found(&user, "2026-01-11T00:00:01Z").await, 1);
+    assert_eq!(found(&stranger, "2030-01-01T00:00:00Z").await, 0);
+    user.get("/v1/keys?rotation_due_before=soon").await.violates(422, &["/rotation_due_before"]);
+    app.advance(20 * 86_400);
+    let user = user.again().await;
+    assert_eq!(user.verify(&key.key).await["code"], "VALID", "to be due denies nothing");
+    let (_, new) = rotate(&app, &user, &key, json!({})).await;
+    assert_eq!(due(&user, &new).await, Some(json!("2026-01-31T00:00:00Z")), "and begins again");
+    user.patch(&policy, &json!({ "max_secret_age_days": null })).await.json(200);
+    assert_eq!(user.delete(&plan).await.status, 204);
+    assert_eq!(due(&user, &new).await, None);
     app.finish().await;
 }

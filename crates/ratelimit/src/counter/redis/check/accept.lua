@@ -19,7 +19,9 @@ if by == 0 and not peek then
 
   local marked = identified or ahead
   for i = 1, count do
-    local it, state = limits[i], limits[i].state
+    local it = limits[i]
+    if it.head then whole(it) end
+    local state = it.state
     local kind, cost, span = it.kind, it.cost, it.span
     if cost == 0 or it.exceeded then
       marks[i] = marked and {}

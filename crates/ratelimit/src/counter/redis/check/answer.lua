@@ -9,7 +9,11 @@ for i = 1, count do
   if kind == 'w' or kind == 'l' then
     remaining = remaining - used
     if used > 0 then
-      local last = it.last or read('>I8', it.state, #it.state - STRIDE[kind] + 1)
+      local stride, last = STRIDE[kind], it.last
+      if not last then
+        local entry = it.head and call('GETRANGE', it.key, -stride, -1) or it.state
+        last = read('>I8', entry, #entry - stride + 1)
+      end
       reset = (kind == 'w' and last + it.span or last) - real
     end
   elseif kind == 'k' then

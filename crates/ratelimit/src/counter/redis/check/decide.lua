@@ -15,8 +15,11 @@ local function fits_at(it, limit)
   if kind == 'w' or kind == 'l' then
     if it.used + wanted <= limit then return now end
     -- So many must leave: the last of them does so with the last entry that has fewer before it.
-    local state, stride, stays = it.state, STRIDE[kind], it.first + it.used + wanted - limit
-    local low, high = 1, it.entries
+    local stride, stays = STRIDE[kind], it.first + it.used + wanted - limit
+    if it.head and read('>I8', it.state, FIRST + 8 + (it.entries - 1) * stride) < stays then whole(it) end
+    local state, low, high = it.state, it.gone + 1, it.entries
+    -- Mostly it is the oldest.
+    if low < high and read('>I8', state, FIRST + 8 + low * stride) >= stays then high = low end
     while low < high do
       local middle = floor((low + high + 1) / 2)
       if read('>I8', state, FIRST + 8 + (middle - 1) * stride) < stays then low = middle else high = middle - 1 end
@@ -41,7 +44,8 @@ for i = 1, count do
       local total = read('>I8', state, 18)
       local horizon = kind == 'w' and now - it.span or now
       it.total = total
-      it.entries, it.gone, it.first = live(state, STRIDE[kind], horizon, total)
+      if it.head and read('>I8', state, FIRST) <= horizon then whole(it) end
+      it.entries, it.gone, it.first = live(it.state, STRIDE[kind], horizon, total)
       it.used = total - it.first
     end
   elseif kind == 'b' then

@@ -1,0 +1,10 @@
+DROP INDEX credit_ledger_by_age;
+DROP INDEX usage_by_subject;
+DROP INDEX usage_by_consumer;
+ALTER TABLE usage DROP COLUMN environment;
+CREATE INDEX usage_by_subject ON usage (partition, subject, grain, minute, code, count);
+CREATE INDEX usage_by_consumer ON usage (partition, consumer, grain, minute, code, count);
+DROP INDEX key_rotations_by_workspace;
+ALTER TABLE key_rotations DROP COLUMN workspace_id;
+DROP INDEX keys_by_secret_age;
+ALTER TABLE keys DROP COLUMN secret_made_at;
