@@ -3,11 +3,7 @@
 use futures_util::future::join_all;
 use tollgate_kernel::SecretString;
 
-use crate::{
-    authority::Authority,
-    private_redis::PrivateRedis,
-    process::{self, until},
-};
+use crate::{authority::Authority, private_redis::PrivateRedis, process::until};
 
 /// The slots of the three primaries (Redis Cluster has 16 384).
 const RANGES: [(u16, u16); 3] = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
@@ -132,12 +128,9 @@ impl PrivateCluster {
 }
 
 async fn node(authority: Option<&Authority>) -> PrivateRedis {
-    let bus = process::free_port().to_string();
     let settings = [
         "--cluster-enabled",
         "yes",
-        "--cluster-port",
-        &bus,
         "--cluster-node-timeout",
         "5000",
         "--cluster-replica-validity-factor",

@@ -1,6 +1,6 @@
 //! A Redis server of a test's own, to be killed and paused at will.
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
 use tollgate_kernel::SecretString;
@@ -104,6 +104,9 @@ impl Program for Redis {
             command.args(["--port", &port]);
         }
         command.args(["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "no"]);
+        if self.settings.iter().any(|it| it == "--cluster-enabled") {
+            command.arg("--cluster-port").arg(bus_port(folder, &port).to_string());
+        }
         if let Some(skew) = &self.skew {
             skew.apply(&mut command);
         }
@@ -119,6 +122,18 @@ impl Program for Redis {
     fn url(address: SocketAddr) -> String {
         format!("redis://{address}")
     }
+}
+
+/// Where it speaks with the other nodes of its cluster: another for each of its ports, since either may be taken when it starts,
+/// and the same when it starts again.
+fn bus_port(folder: &Path, port: &str) -> u16 {
+    let file = folder.join(format!("bus-of-{port}"));
+    if let Ok(kept) = fs::read_to_string(&file) {
+        return kept.parse().expect("it was written here");
+    }
+    let bus = process::free_port();
+    fs::write(file, bus.to_string()).expect("the folder is ours");
+    bus
 }
 
 fn socket(folder: &Path) -> String {
