@@ -97,7 +97,10 @@ async fn session(http: Client, gate: std::net::SocketAddr) {
         let usage = person.get(&path).await;
         (usage["total"] == 15 && usage["last_used_at"].is_string()).then_some(usage)
     });
-    assert_eq!(usage.await["data"].as_array().unwrap().iter().filter(|it| it["code"] == "VALID").count(), 1);
+    let usage = usage.await;
+    // Of one minute, or of two.
+    let valid = usage["data"].as_array().unwrap().iter().filter(|it| it["code"] == "VALID");
+    assert_eq!(valid.map(|it| it["count"].as_u64().unwrap()).sum::<u64>(), 10);
 
     let revoke = http.call(Method::DELETE, &format!("/v1/keys/{id}")).bearer(&person.access);
     revoke.await.held();
