@@ -1,10 +1,11 @@
 //! Very many keys: how long they take to be made and how much room, whether verifying one is as fast as among a few, and how long
-//! each list of them takes.
+//! each list of them takes, and to bring others in, and to revoke many at once.
 //!
 //! Two servers run: one has a thousand keys that pass, one has very many. They are asked in turn, so that the machine's moods are both's. **Warm**:
 //! a thousand keys, over and over, out of the cache. **Cold**: after a role of the workspace was changed, which makes caches forget its keys, a thousand
 //! keys once each; in the second server other ones in each round, which the database has to find among the many.
 
+mod imports;
 mod lists;
 mod make;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use tokio::{task::JoinSet, time::Instant};
 
 use self::{
+    imports::Imported,
     lists::{Listed, Revoked},
     make::{Made, Tables},
 };
@@ -45,6 +47,7 @@ struct Line {
     warm: Compared,
     cold: Compared,
     lists: Vec<Listed>,
+    imported: Imported,
     revoked: Revoked,
 }
 
@@ -102,8 +105,10 @@ pub(crate) async fn run(
         let (warm, cold) = (Compared::of(&warm), Compared::of(&cold));
         eprintln!("{}: warm {:.3}, cold {:.3} of a thousand keys'", shape.title(), warm.ratio, cold.ratio);
         let lists = lists::measure(&mut all.api, &all.tables).await?;
+        let imported = imports::import(&tollgate, &all.running, &mut all.api).await?;
         let revoked = lists::revoke(&mut all.api).await?;
-        lines.push(Line { shape: shape.title(), keys: many, made: all.made, warm, cold, lists, revoked });
+        let (shape, made) = (shape.title(), all.made);
+        lines.push(Line { shape, keys: many, made, warm, cold, lists, imported, revoked });
     }
     print(&lines)
 }
@@ -222,6 +227,10 @@ fn print(lines: &[Line]) -> Result<(), Problem> {
     eprintln!("\n| shape | list | pages | keys | p50 ms | p99 ms | max ms |\n|---|---|--:|--:|--:|--:|--:|");
     for line in lines {
         line.lists.iter().for_each(|it| eprintln!("| {} | {} |", line.shape, it.row()));
+    }
+    eprintln!("\n| shape | keys imported by the command line | s | keys/s |\n|---|--:|--:|--:|");
+    for Line { shape, imported: Imported { keys, seconds }, .. } in lines {
+        eprintln!("| {shape} | {keys} | {seconds:.1} | {:.0} |", f64::from(*keys) / seconds);
     }
     eprintln!("\n| shape | keys revoked at once | s | of which until it held, ms |\n|---|--:|--:|--:|");
     for Line { shape, revoked, .. } in lines {

@@ -95,7 +95,8 @@ fn questions(keys: &[String]) -> Arc<[VerifyKeyRequest]> {
     keys.iter().map(|key| VerifyKeyRequest { key: key.clone(), ..VerifyKeyRequest::default() }).collect()
 }
 
-fn text(answer: &Value, field: &str) -> Result<String, Problem> {
+/// A text of an answer.
+pub(crate) fn text(answer: &Value, field: &str) -> Result<String, Problem> {
     let text = answer[field].as_str().ok_or_else(|| format!("the answer has no {field}"))?;
     Ok(text.to_owned())
 }

@@ -323,8 +323,11 @@ fn charges(grant: &Grant, cost: u32) -> Vec<Charge> {
 
 /// A cost that a limit never allows is the asker's mistake, and they know limits by their names.
 fn of_question(fault: Fault, grant: &Grant) -> Fault {
-    let position =
-        |it: &Violation| it.pointer.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse::<usize>().ok();
+    let position = |it: &Violation| {
+        // A reserved call is one of two parts of its request.
+        let in_call = it.pointer.strip_prefix("/call").unwrap_or(&it.pointer);
+        in_call.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse::<usize>().ok()
+    };
     let limit = fault.violated().iter().find_map(position).and_then(|at| limits(grant).nth(at));
     limit.map_or(fault, |(level, limit)| {
         Fault::invalid("/cost", format!("is more than the limit `{level}{}` ever allows", limit.name))

@@ -5,4 +5,4 @@ mod login;
 mod sessions;
 mod signing_keys;
 mod signup;
-mod support;
+pub(crate) mod support;

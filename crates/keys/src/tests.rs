@@ -31,7 +31,7 @@ mod usage;
 mod webhooks;
 mod workspaces;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tollgate_changes::Feed;
 use tollgate_db::{Db, Settings};
@@ -69,9 +69,16 @@ macro_rules! call {
 
 use call;
 
+/// The role's database. Patient, so that on a busy machine a test is slow rather than refused.
+pub(crate) async fn open(database: &TestDatabase) -> Db {
+    let patience = Duration::from_mins(1);
+    let settings = Settings { acquire_timeout: patience, work_timeout: patience, ..Settings::default() };
+    Db::open(&database.url(), "keys", &settings).await.expect("a database")
+}
+
 /// Follows the log in the background. A long lease, so that a busy machine does not let it run out.
 pub(crate) fn feed(db: &Db, changes: &Changes, clock: &Arc<MockClock>) -> Feed {
-    let settings = tollgate_changes::Settings { lease: std::time::Duration::from_mins(1) };
+    let settings = tollgate_changes::Settings { lease: Duration::from_mins(1) };
     let feed = Feed::new(db, "keys", &settings, changes.clone(), clock.clone(), &OsEntropy);
     let following = feed.clone();
     tokio::spawn(async move { following.run(std::future::pending()).await });
@@ -94,7 +101,7 @@ impl Desk {
         counter: Arc<Counter>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        let db = open(database).await;
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
         let feed = feed(&db, &changes, &clock);
@@ -105,7 +112,7 @@ impl Desk {
 
     /// Another process of the role, over the same tables.
     async fn replica(&self, database: &TestDatabase) -> (Arc<KeysService>, Changes) {
-        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        let db = open(database).await;
         let changes = Changes::new();
         let feed = feed(&db, &changes, &self.clock);
         let (config, counter) = (self.service.config.clone(), self.counter.clone());

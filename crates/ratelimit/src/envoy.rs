@@ -69,31 +69,36 @@ impl EnvoyService {
                 ..RateLimitResponse::default()
             });
         };
-        let question = Question::new(domain, &request)?;
-        let decided = self.check(domain.partition(), &question).await?;
+        let mut question = Question::new(domain, &request)?;
+        let decided = self.check(domain.partition(), &mut question).await?;
         let answer = answer(&question, &decided);
         count(if answer.overall_code() == rate_limit_response::Code::Ok { "ok" } else { "over_limit" });
         Ok(answer)
     }
 
-    async fn check(&self, partition: String, question: &Question) -> Result<CheckResponse, Status> {
+    /// Asks the counters. What could never pass is charged to nothing: each time that they name such a charge, they are asked again
+    /// about the others, so at most once per charge.
+    async fn check(&self, partition: String, question: &mut Question) -> Result<CheckResponse, Status> {
         if question.planned.is_empty() {
             return Ok(CheckResponse { allowed: true, ..CheckResponse::default() });
         }
-        let request = CheckRequest {
-            partition,
-            charges: question.planned.iter().map(Planned::charge).collect(),
-            // What cannot pass is charged to nothing.
-            peek: question.is_hopeless(),
-            ..CheckRequest::default()
-        };
-        let decided = self.counters.check(Request::new(request)).await;
-        // The cause has been logged where it became a status. Whatever it is: then Envoy's `failure_mode_deny` decides.
-        let unavailable = |_| {
-            count("failed");
-            Status::unavailable("Tollgate cannot decide now.")
-        };
-        decided.map(Response::into_inner).map_err(unavailable)
+        loop {
+            let request = CheckRequest {
+                partition: partition.clone(),
+                charges: question.planned.iter().map(Planned::charge).collect(),
+                peek: question.is_hopeless(),
+                ..CheckRequest::default()
+            };
+            let refused = match self.counters.check(Request::new(request)).await {
+                Ok(decided) => return Ok(decided.into_inner()),
+                Err(status) => from_status(status),
+            };
+            if !question.gives_up(&refused) {
+                // The cause has been logged where it became a status. Whatever it is: then Envoy's `failure_mode_deny` decides.
+                count("failed");
+                return Err(Status::unavailable("Tollgate cannot decide now."));
+            }
+        }
     }
 }
 
@@ -156,7 +161,7 @@ fn code(over: bool) -> rate_limit_response::Code {
 impl Planned {
     fn status(&self, state: Option<&LimitState>) -> DescriptorStatus {
         let state = state.cloned().unwrap_or_default();
-        let over = (state.exceeded || self.is_hopeless()) && !self.limit.shadow;
+        let over = (state.exceeded || self.is_hopeless) && !self.limit.shadow;
         // Of a token bucket the state says the burst.
         let bucket = self.limit.algorithm() == Algorithm::TokenBucket;
         let units = if bucket { self.limit.limit } else { state.limit };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tollgate_changes::Entry;
-use tollgate_db::{DbId, DbTime, Error, Settings, read_db, write_db};
+use tollgate_db::{DbId, DbTime, Error, read_db, write_db};
 use tollgate_kernel::{Clock, OsEntropy, SessionId, SigningKeyId, Timestamp, UserId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
 use tollgate_verify::Subject;
@@ -57,7 +57,7 @@ struct Given {
 
 impl Given {
     async fn new(database: TestDatabase) -> Self {
-        let db = tollgate_db::Db::open(&database.url(), "identity", &Settings::default()).await.unwrap();
+        let db = crate::tests::support::open(&database).await;
         assert!(db.migrate(&MIGRATIONS).await.unwrap() > 0);
         Self { store: Store(db), clock: MockClock::new(), _database: database }
     }

@@ -164,8 +164,15 @@ impl World {
     }
 }
 
-async fn open(database: &TestDatabase) -> tollgate_db::Db {
-    tollgate_db::Db::open(&database.url(), "identity", &tollgate_db::Settings::default()).await.unwrap()
+/// The role's database. Patient, so that on a busy machine a test is slow rather than refused.
+pub(crate) async fn open(database: &TestDatabase) -> tollgate_db::Db {
+    let patience = std::time::Duration::from_mins(1);
+    let settings = tollgate_db::Settings {
+        acquire_timeout: patience,
+        work_timeout: patience,
+        ..tollgate_db::Settings::default()
+    };
+    tollgate_db::Db::open(&database.url(), "identity", &settings).await.unwrap()
 }
 
 /// Follows the log in the background. A long lease, so that a busy machine does not let it run out.

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 use tollgate_changes::Cut;
-use tollgate_db::{Db, DbId, DbList, DbTime, Settings, read_db, write_db};
+use tollgate_db::{DbId, DbList, DbTime, read_db, write_db};
 use tollgate_kernel::{Clock, KeyId, OsEntropy, PlanId, SecretId, Timestamp, UserId, WorkspaceId};
 use tollgate_testkit::{MockClock, TestDatabase, on_every_database};
 use tollgate_verify::{Changes, KeyKind, MemberRole, Subject, mint};
@@ -41,7 +41,7 @@ struct Fixture {
 
 impl Fixture {
     async fn new(database: &TestDatabase) -> Self {
-        let db = Db::open(&database.url(), "keys", &Settings::default()).await.expect("a database");
+        let db = crate::tests::open(database).await;
         db.migrate(&MIGRATIONS).await.expect("migrated");
         let (clock, changes) = (MockClock::new(), Changes::new());
         let store = Store::new(

@@ -8,9 +8,10 @@ use tollgate_kernel::{DeliveryId, Fault, WebhookId, WorkspaceId};
 use super::{
     Change, Created, Outcome, Store,
     change::{came_between, change},
+    members::alone,
     once::once_if,
     rows::{DeliveryRow, IdempotencyRow, MessageRow, WebhookRow},
-    schema::{webhook_deliveries, webhook_messages, webhooks},
+    schema::{webhook_deliveries, webhook_messages, webhooks, workspaces},
 };
 use crate::{page::Page, webhooks::MOST_WEBHOOKS};
 
@@ -26,6 +27,7 @@ impl Store {
         once: Option<IdempotencyRow>,
     ) -> Result<Option<Created>, Fault> {
         let (outcome, _) = change!(self, change, |c| once_if!(c, &once, webhook.created_at, {
+            alone!(c, webhook.workspace_id);
             let those = webhooks::table.filter(webhooks::workspace_id.eq(webhook.workspace_id));
             let there: i64 = those.count().get_result(c).await?;
             if there >= MOST_WEBHOOKS {

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use tollgate_kernel::{Fault, Violation};
 use tollgate_proto::{
     envoy::{
         descriptors::{
@@ -51,6 +52,8 @@ pub(super) struct Planned {
     subject: String,
     /// Units; of several descriptors under one limit, of all together.
     cost: u64,
+    /// Whether it wants more than there ever is: the counters said so, who know of overrides.
+    pub(super) is_hopeless: bool,
 }
 
 impl Question {
@@ -77,7 +80,15 @@ impl Question {
     /// Whether no call like this can ever pass.
     pub(super) fn is_hopeless(&self) -> bool {
         self.asked.iter().any(|it| matches!(it, Asked::Nothing { shadow: false, .. }))
-            || self.planned.iter().any(|it| it.is_hopeless() && !it.limit.shadow)
+            || self.planned.iter().any(|it| it.is_hopeless && !it.limit.shadow)
+    }
+
+    /// Takes down which charge the counters refuse because it could never pass. Says whether that is what the fault is about, and news.
+    pub(super) fn gives_up(&mut self, fault: &Fault) -> bool {
+        let place =
+            |it: &Violation| it.pointer.strip_prefix("/charges/")?.strip_suffix("/cost")?.parse().ok();
+        let charge = fault.violated().iter().find_map(place).and_then(|at: usize| self.planned.get_mut(at));
+        charge.is_some_and(|it| !std::mem::replace(&mut it.is_hopeless, true))
     }
 
     fn plan(
@@ -101,24 +112,20 @@ impl Question {
             self.planned[at].cost = self.planned[at].cost.saturating_add(cost);
             return Ok(Asked::Charged(at));
         }
-        self.planned.push(Planned { limit, unit, subject, cost });
+        self.planned.push(Planned { limit, unit, subject, cost, is_hopeless: false });
         Ok(Asked::Charged(self.planned.len() - 1))
     }
 }
 
 impl Planned {
-    /// As the role takes it.
+    /// As the role takes it. A shadow limit is charged what it can take: it denies nothing.
     pub(super) fn charge(&self) -> Charge {
-        Charge {
-            limit: Some(self.limit.clone()),
-            subject: self.subject.clone(),
-            cost: self.cost.min(self.most()),
-        }
-    }
-
-    /// Whether it wants more than there ever is.
-    pub(super) fn is_hopeless(&self) -> bool {
-        self.cost > self.most()
+        let cost = match (self.is_hopeless, self.limit.shadow) {
+            (true, _) => 0,
+            (_, true) => self.cost.min(self.most()),
+            _ => self.cost,
+        };
+        Charge { limit: Some(self.limit.clone()), subject: self.subject.clone(), cost }
     }
 
     fn most(&self) -> u64 {

@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tollgate_kernel::OsEntropy;
+use chrono::TimeDelta;
+use tollgate_kernel::{Clock as _, OsEntropy};
 use tollgate_proto::{
     RateLimit,
     envoy::{
@@ -22,11 +23,12 @@ use tollgate_proto::{
         types::RateLimitUnit,
     },
     ratelimit::{self as wire, CheckRequest, CheckResponse, LimitState},
+    time,
 };
 use tollgate_testkit::MockClock;
 use tonic::{Request, Response, Status};
 
-use super::{Domains, EnvoyService};
+use super::{Domains, EnvoyService, question::Question};
 use crate::{RateLimitService, Settings, Store};
 
 const FILE: &str = r#"
@@ -166,6 +168,38 @@ async fn hits_are_the_request_s_or_the_descriptor_s_own() {
     assert_eq!((answer.overall_code(), answer.statuses[0].code()), (Code::OverLimit, Code::OverLimit));
     assert!(answer.response_headers_to_add.is_empty(), "there is nothing to wait for");
     assert_eq!(left(&[of("new")], 2).await, (Code::Ok, 0), "and nothing was charged");
+}
+
+#[tokio::test]
+async fn what_there_ever_is_may_be_said_otherwise_for_one() {
+    let clock = MockClock::new();
+    let settings = Settings { store: Store::Memory { max_states: 1000, snapshot: None } };
+    let counters = RateLimitService::open(settings, clock.clone(), Arc::new(OsEntropy)).expect("memory");
+    let envoy = EnvoyService::open(domains(FILE), Arc::new(counters)).await.expect("limits");
+    let of = |address: &str| request(&[descriptor(&[("remote_address", address)])]);
+    let put = async |address: &str, limit: u64| {
+        let (domain, expires) = (envoy.domains.get("api").expect("there"), clock.now() + TimeDelta::hours(1));
+        let charge = Question::new(domain, &of(address)).expect("a question").planned[0].charge();
+        let other = wire::Override {
+            subject: charge.subject,
+            name: "address".into(),
+            limit,
+            expires_at: Some(time::to_wire(expires)),
+        };
+        let request = wire::PutOverrideRequest { partition: domain.partition(), r#override: Some(other) };
+        envoy.counters.put_override(Request::new(request)).await.expect("taken");
+    };
+    let code = async |address: &str, hits_addend: u32| {
+        let answer = ask(&envoy, RateLimitRequest { hits_addend, ..of(address) }).await.expect("an answer");
+        (answer.overall_code(), answer.response_headers_to_add.len())
+    };
+    put("more", 5).await;
+    assert_eq!(code("more", 5).await, (Code::Ok, 0), "the rule says 2");
+    assert_eq!(code("more", 5).await, (Code::OverLimit, 1), "it passes when that is forgotten");
+    assert_eq!(code("more", 6).await, (Code::OverLimit, 0), "it never passes");
+    put("less", 1).await;
+    assert_eq!(code("less", 2).await, (Code::OverLimit, 1), "it passes when that ends");
+    assert_eq!(code("less", 1).await, (Code::Ok, 0), "and nothing was charged");
 }
 
 #[tokio::test]

@@ -120,9 +120,13 @@ async fn a_cost_that_a_shared_limit_never_allows_is_named() {
     let user = app.user().await;
     let consumer = user.consumer(json!({ "name": "a", "limits": minute(4) })).await["id"].clone();
     let key = user.key().with("consumer_id", consumer).create().await;
-    let answer = user.post("/v1/keys/verify", &json!({ "key": key.key, "cost": 5 })).await;
-    answer.violates(422, &["/cost"]);
-    assert!(answer.text().contains("`consumer.minute`"), "{}", answer.text());
+    let at_once = json!({ "key": key.key, "cost": 5 });
+    let reserved = json!({ "key": key.key, "cost": 5, "request_id": "r", "reserve": true });
+    for body in [at_once, reserved] {
+        let answer = user.post("/v1/keys/verify", &body).await;
+        answer.violates(422, &["/cost"]);
+        assert!(answer.text().contains("`consumer.minute`"), "{}", answer.text());
+    }
     assert_eq!(
         user.post("/v1/keys/verify", &json!({ "key": key.key, "cost": 4 })).await.json(200)["code"],
         "VALID"

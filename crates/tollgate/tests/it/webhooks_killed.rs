@@ -16,8 +16,8 @@ use tollgate_testkit::MockClock;
 use crate::{
     app::{Stores, TestApp},
     http::Answer,
+    own_shape::processes::Person,
     process::{Server, borrowed, empty},
-    processes::Person,
     shape::Shape,
     webhooks::SETTINGS,
 };

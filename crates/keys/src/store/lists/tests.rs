@@ -115,6 +115,8 @@ impl Store {
     fn named(&self, by: &Condition) -> &'static str {
         match (&self.db, by) {
             (Db::Postgres(_), Condition::Label { .. }) => "key_labels_pkey",
+            // That of one workspace, or that of all: among so few it takes either.
+            (Db::Postgres(_), Condition::DueBefore { .. }) => "key_rotations_by_",
             _ => by.index(),
         }
     }

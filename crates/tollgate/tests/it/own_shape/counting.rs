@@ -53,11 +53,13 @@ async fn two_hundred_connections_to_four_processes_share_the_narrowest_limit() {
         });
     }
     assert_eq!(callers.join_all().await.into_iter().sum::<usize>(), 7);
-    let at = servers[0].at("ratelimit");
-    let mut client = RateLimitClient::connect(format!("http://{at}")).await.expect("it listens");
-    let last = check(&mut client, CheckRequest { peek: true, ..request() }).await;
-    let used = last.limits.iter().map(|limit| limit.limit - limit.remaining);
-    assert_eq!(used.collect::<Vec<_>>(), [7, 7, 7]);
+    for server in &servers {
+        let mut client =
+            RateLimitClient::connect(format!("http://{}", server.at("ratelimit"))).await.expect("it listens");
+        let last = check(&mut client, CheckRequest { peek: true, ..request() }).await;
+        let used = last.limits.iter().map(|limit| limit.limit - limit.remaining);
+        assert_eq!(used.collect::<Vec<_>>(), [7, 7, 7]);
+    }
     for server in servers {
         let (status, log) = server.stop().await;
         assert!(status.success(), "{log}");
