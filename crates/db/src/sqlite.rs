@@ -102,13 +102,17 @@ fn create_private_file(path: &Path) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
+// 16 MiB of pages for each connection, where a large table's inner pages find room: SQLite itself would take 2.
 // busy_timeout first, since the switch to WAL itself may have to wait for another process.
 fn setup(access: Access) -> &'static str {
     match access {
         Access::Write => {
             "PRAGMA busy_timeout = 4000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-             PRAGMA foreign_keys = ON"
+             PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384"
         }
-        Access::Read => "PRAGMA busy_timeout = 4000; PRAGMA foreign_keys = ON; PRAGMA query_only = ON",
+        Access::Read => {
+            "PRAGMA busy_timeout = 4000; PRAGMA foreign_keys = ON; PRAGMA query_only = ON; \
+             PRAGMA cache_size = -16384"
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
-use tollgate_db::DbTime;
+use tollgate_db::{DbId, DbTime};
 use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
 use tollgate_proto::{keys as wire, time::to_wire};
 
@@ -15,8 +15,9 @@ use crate::{
     caller::Caller,
     change_key::cut,
     input::Problems,
+    notices::PIECES_PER_RUN,
     store::{Change, Deed, KeyRow, NoticeRow, RotationRow, Store},
-    webhooks::event::text,
+    webhooks::event::{Event, text},
     wire::instant,
 };
 
@@ -28,8 +29,6 @@ const LONGEST_DEADLINE: u32 = 365;
 const THRESHOLDS: [(&str, i64); 3] = [("rotation.0", 0), ("rotation.1", 1), ("rotation.7", 7)];
 /// What was due longer ago is not announced any more.
 const LATEST: TimeDelta = TimeDelta::days(30);
-/// The most pieces of one threshold in one run; the rest is for the next run.
-const PIECES_PER_RUN: usize = 10;
 
 impl RotationRow {
     /// The plan of a key whose newest secret was made then. `from`: when the plan is made.
@@ -104,15 +103,16 @@ impl KeysService {
         let mut nearer = now - LATEST;
         for (kind, days) in THRESHOLDS {
             let until = now + TimeDelta::days(days);
+            let mut place = Some(self.walks.place(kind, None, nearer));
             for _ in 0..PIECES_PER_RUN {
-                let due = self.store.rotations_due(kind, nearer, until, days).await?;
-                if due.is_empty() {
-                    break;
-                }
-                for (key, row) in due {
+                let Some(after) = place else { break };
+                let walked = self.store.rotations_after(after, until, days).await?;
+                for (key, row) in self.store.rotations_due(kind, &walked).await? {
                     tended += u64::from(self.announce_rotation(&key, &row, kind, days).await?);
                 }
+                place = walked.last().copied();
             }
+            self.walks.leave(kind, None, place);
             nearer = until;
         }
         for (key, row) in self.store.rotations_overdue(now).await? {
@@ -126,23 +126,26 @@ impl KeysService {
     /// Announces which keys of a workspace are due because of the age that its policy lets a secret have, and says of how many.
     /// What a key's own plan makes due sooner is announced as that.
     pub(crate) async fn announce_ages(&self, workspace: WorkspaceId, every_days: i64) -> Result<u64, Fault> {
+        let workspace = DbId::from(workspace);
+        if self.store.workspaces_listening_of(Event::KeyRotationDue, vec![workspace]).await?.is_empty() {
+            return Ok(0);
+        }
         let (now, age, mut announced) = (self.clock.now(), TimeDelta::days(every_days), 0);
         let mut nearer = now - LATEST;
-        for (kind, days) in THRESHOLDS {
+        // At a threshold of as many days as a secret may become old, every new key would be announced.
+        for (kind, days) in THRESHOLDS.into_iter().filter(|(_, days)| *days < every_days) {
             let until = now + TimeDelta::days(days);
+            let mut place = Some(self.walks.place(kind, Some(workspace), nearer - age));
             for _ in 0..PIECES_PER_RUN {
-                if days >= every_days {
-                    break;
-                }
-                let due = self.store.ages_due(workspace, kind, nearer - age..until - age, age).await?;
-                if due.is_empty() {
-                    break;
-                }
-                for key in due {
+                let Some(after) = place else { break };
+                let walked = self.store.ages_after(workspace, after, until - age).await?;
+                for key in self.store.ages_due(kind, &walked, age).await? {
                     let row = by_policy(&key, every_days);
                     announced += u64::from(self.announce_rotation(&key, &row, kind, days).await?);
                 }
+                place = walked.last().copied();
             }
+            self.walks.leave(kind, Some(workspace), place);
             nearer = until;
         }
         Ok(announced)

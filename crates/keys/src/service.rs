@@ -14,6 +14,7 @@ use crate::{
     credits::Turns,
     imported::SlowHashes,
     leaks::GithubKeys,
+    notices::Walks,
     outbound::{Machine, Outbound, Rules},
     quota::Called,
     store::Store,
@@ -33,6 +34,8 @@ pub struct KeysService {
     pub(crate) draining: tokio::sync::Mutex<Called>,
     /// Held by whoever makes steps of an account of credits: two at once would get in each other's way.
     pub(crate) turns: Turns,
+    /// Where the announcing of what comes near goes on.
+    pub(crate) walks: Walks,
     /// What the secrets of webhooks are sealed with; absent: there are no webhooks here.
     pub(crate) seal: Option<Seal>,
     pub(crate) outbound: Outbound,
@@ -69,6 +72,7 @@ impl KeysService {
             slow_hashes: SlowHashes::new(),
             draining: tokio::sync::Mutex::default(),
             turns: Turns::default(),
+            walks: Walks::default(),
         })
     }
 

@@ -49,6 +49,7 @@ pub(crate) use invitations::{Accepted, Invited};
 pub(crate) use lists::{KeyFilter, KeyList, KeyStatus, Order, Position, Sort, Value};
 pub(crate) use lives::{Changed, Rotated, Rotation};
 pub(crate) use members::{MemberStep, Stepped};
+pub(crate) use notices::Place;
 pub(crate) use once::Created;
 pub(crate) use outbox::Attempted;
 pub(crate) use retention::Aged;

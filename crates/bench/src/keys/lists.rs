@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
     make::{CUSTOMERS, REGIONS, Tables},
     p99,
 };
-use crate::{Problem, set_up::Api};
+use crate::{Problem, report::median, set_up::Api};
 
-/// Pages of each list.
+/// Each list is asked for in so many rounds, with all others between: the machine's moods are not one list's.
+const ROUNDS: usize = 3;
+/// Pages of each list in a round.
 const PAGES: usize = 200;
 /// How many pages one reader follows before it begins anew, with other values.
 const FOLLOWED: usize = 5;
@@ -24,9 +26,20 @@ pub(super) struct Listed {
     pages: usize,
     /// Of all pages.
     keys: usize,
+    /// The medians of the rounds' own.
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
+}
+
+/// What one list took.
+#[derive(Default)]
+struct Times {
+    /// Of each page, in milliseconds, by rounds.
+    rounds: [Vec<f64>; ROUNDS],
+    keys: usize,
+    /// How often it was begun.
+    begun: usize,
 }
 
 /// What one revoking of many came to.
@@ -92,31 +105,49 @@ const LISTS: [(&str, Query); 29] = [
     }),
 ];
 
-/// Asks for pages of each list, one after the other.
+/// What is asked for between pages, to tell what the machine does from what the lists do: one small thing.
+const BESIDE: &str = "beside them: GET /v1/workspaces";
+
+/// Asks for pages of each list.
 pub(super) async fn measure(api: &mut Api, tables: &Tables) -> Result<Vec<Listed>, Problem> {
-    let mut all = Vec::new();
-    for (list, query) in LISTS {
-        let (mut times, mut keys, mut beginning) = (Vec::new(), 0, 0);
-        while times.len() < PAGES {
-            let query = query(tables, beginning);
-            beginning += 1;
-            let mut cursor = String::new();
-            for _ in 0..FOLLOWED {
-                let path = format!("/v1/keys?{query}{cursor}");
-                let sent = Instant::now();
-                let page = api.get(&path).await?;
-                times.push(sent.elapsed().as_secs_f64() * 1e3);
-                keys += page["data"].as_array().map_or(0, Vec::len);
-                let Some(next) = page["next_cursor"].as_str() else { break };
-                cursor = format!("&cursor={next}");
+    let mut all: Vec<Times> = LISTS.iter().map(|_| Times::default()).collect();
+    let mut beside = Times::default();
+    for round in 0..ROUNDS {
+        for ((_, query), times) in LISTS.iter().zip(&mut all) {
+            while times.rounds[round].len() < PAGES {
+                let query = query(tables, times.begun);
+                times.begun += 1;
+                let mut cursor = String::new();
+                for _ in 0..FOLLOWED {
+                    let (took, page) = timed(api, &format!("/v1/keys?{query}{cursor}")).await?;
+                    times.rounds[round].push(took);
+                    times.keys += page["data"].as_array().map_or(0, Vec::len);
+                    beside.rounds[round].push(timed(api, "/v1/workspaces").await?.0);
+                    let Some(next) = page["next_cursor"].as_str() else { break };
+                    cursor = format!("&cursor={next}");
+                }
             }
         }
-        times.sort_by(f64::total_cmp);
-        let (p50_ms, max_ms) = (times[times.len() / 2], times[times.len() - 1]);
-        all.push(Listed { list, pages: times.len(), keys, p50_ms, p99_ms: p99(times), max_ms });
-        eprintln!("| {} |", all[all.len() - 1].row());
     }
-    Ok(all)
+    let names = LISTS.iter().map(|(list, _)| *list).chain([BESIDE]);
+    Ok(names.zip(all.into_iter().chain([beside])).map(|(list, times)| times.told(list)).collect())
+}
+
+/// How many milliseconds the answer took, and the answer.
+async fn timed(api: &mut Api, path: &str) -> Result<(f64, Value), Problem> {
+    let sent = Instant::now();
+    let answer = api.get(path).await?;
+    Ok((sent.elapsed().as_secs_f64() * 1e3, answer))
+}
+
+impl Times {
+    fn told(self, list: &'static str) -> Listed {
+        let (pages, keys) = (self.rounds.iter().map(Vec::len).sum(), self.keys);
+        let max_ms = self.rounds.iter().flatten().copied().fold(0.0, f64::max);
+        let p50_ms = median(self.rounds.iter().map(|it| median(it.clone())).collect());
+        let p99_ms = median(self.rounds.into_iter().map(p99).collect());
+        Listed { list, pages, keys, p50_ms, p99_ms, max_ms }
+    }
 }
 
 impl Listed {

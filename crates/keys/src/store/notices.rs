@@ -17,8 +17,22 @@ use super::{
 };
 use crate::webhooks::event::Event;
 
-/// The most keys that are looked at together.
-const PIECE: i64 = 100;
+/// The most keys that a walk looks at together.
+pub(super) const WALKED: i64 = 500;
+
+/// Where a walk along times is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) at: DbTime,
+    /// Of the keys of that time, those up to this one were walked past; absent: all.
+    pub(crate) key: Option<DbId>,
+}
+
+impl From<(DbTime, DbId)> for Place {
+    fn from((at, key): (DbTime, DbId)) -> Self {
+        Self { at, key: Some(key) }
+    }
+}
 
 impl Store {
     /// Says whether this is the first time: of the first of `notices`, that it was not announced yet. The others count as announced
@@ -36,20 +50,36 @@ impl Store {
         Ok(outcome.value())
     }
 
-    /// Keys of a workspace that expire in this span of time and were not announced. The first to expire first.
-    pub(crate) async fn keys_expiring(
+    /// The next keys of a workspace that end after this place, and by then.
+    pub(crate) async fn ends_after(
         &self,
         workspace: DbId,
-        kind: &'static str,
-        after: Timestamp,
+        Place { at, key }: Place,
         until: Timestamp,
-    ) -> Result<Vec<KeyRow>, Fault> {
-        let (after, until) = (DbTime(after), DbTime(until));
-        Ok(read_db!(self.db, |c| keys::table
+    ) -> Result<Vec<Place>, Fault> {
+        let walked: Vec<(DbTime, DbId)> = read_db!(self.db, |c| keys::table
             .filter(keys::workspace_id.eq(workspace))
+            .filter(keys::ends_at.ge(at))
+            .filter(keys::ends_at.gt(at).or(keys::id.nullable().gt(key)))
+            .filter(keys::ends_at.le(DbTime(until)))
+            .order((keys::ends_at, keys::id))
+            .limit(WALKED)
+            .select((keys::ends_at, keys::id))
+            .load(c)
+            .await)?;
+        Ok(walked.into_iter().map(Place::from).collect())
+    }
+
+    /// Those of these keys that still pass and whose end was not announced. The first to expire first.
+    pub(crate) async fn keys_expiring(
+        &self,
+        kind: &'static str,
+        walked: &[Place],
+    ) -> Result<Vec<KeyRow>, Fault> {
+        let ids: Vec<_> = walked.iter().filter_map(|it| it.key).collect();
+        Ok(read_db!(self.db, |c| keys::table
+            .filter(keys::id.eq_any(&ids))
             .filter(keys::revoked_at.is_null())
-            .filter(keys::ends_at.gt(after))
-            .filter(keys::ends_at.le(until))
             .filter(not(exists(
                 notices::table
                     .filter(notices::subject_id.eq(keys::id))
@@ -57,7 +87,6 @@ impl Store {
                     .filter(notices::due_at.nullable().eq(keys::expires_at))
             )))
             .order(keys::ends_at)
-            .limit(PIECE)
             .select(KeyRow::as_select())
             .load(c)
             .await)?)

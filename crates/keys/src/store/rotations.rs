@@ -1,7 +1,5 @@
 //! When keys are to be rotated: kept, found, moved on by a rotation, and what became of those that were not.
 
-use std::ops::Range;
-
 use chrono::TimeDelta;
 use diesel::{
     dsl::{exists, not},
@@ -9,13 +7,14 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use tollgate_db::{DbId, DbTime, read_db};
-use tollgate_kernel::{Fault, KeyId, Timestamp, WorkspaceId};
+use tollgate_kernel::{Fault, KeyId, Timestamp};
 
 use super::{
     Change, Outcome, Store,
     change::{came_between, change},
     contains::contains,
     later::later,
+    notices::{Place, WALKED},
     rows::{KeyRow, RotationRow},
     schema::{key_rotations, keys, notices, secrets, webhooks},
 };
@@ -79,21 +78,38 @@ impl Store {
         Ok(())
     }
 
-    /// Keys whose rotation is due in this span of time, which endpoints want to know and were not told. `longer`: those that are
-    /// rotated more seldom than after so many days.
+    /// The next planned rotations that are due after this place, and by then. `longer`: of keys that are rotated more seldom than after
+    /// so many days.
+    pub(crate) async fn rotations_after(
+        &self,
+        Place { at, key }: Place,
+        until: Timestamp,
+        longer: i64,
+    ) -> Result<Vec<Place>, Fault> {
+        let walked: Vec<(DbTime, DbId)> = read_db!(self.db, |c| key_rotations::table
+            .filter(key_rotations::due_at.ge(at))
+            .filter(key_rotations::due_at.gt(at).or(key_rotations::key_id.nullable().gt(key)))
+            .filter(key_rotations::due_at.le(DbTime(until)))
+            .filter(key_rotations::every_days.gt(longer))
+            .order((key_rotations::due_at, key_rotations::key_id))
+            .limit(WALKED)
+            .select((key_rotations::due_at, key_rotations::key_id))
+            .load(c)
+            .await)?;
+        Ok(walked.into_iter().map(Place::from).collect())
+    }
+
+    /// Those of these keys of which endpoints want to know that they are due, and were not told.
     pub(crate) async fn rotations_due(
         &self,
         kind: &'static str,
-        after: Timestamp,
-        until: Timestamp,
-        longer: i64,
+        walked: &[Place],
     ) -> Result<Vec<(KeyRow, RotationRow)>, Fault> {
+        let ids: Vec<_> = walked.iter().filter_map(|it| it.key).collect();
         Ok(read_db!(self.db, |c| key_rotations::table
             .inner_join(keys::table)
+            .filter(key_rotations::key_id.eq_any(&ids))
             .filter(keys::revoked_at.is_null())
-            .filter(key_rotations::due_at.gt(DbTime(after)))
-            .filter(key_rotations::due_at.le(DbTime(until)))
-            .filter(key_rotations::every_days.gt(longer))
             .filter(exists(
                 webhooks::table
                     .filter(webhooks::workspace_id.eq(keys::workspace_id))
@@ -107,33 +123,42 @@ impl Store {
                     .filter(notices::due_at.eq(key_rotations::due_at))
             )))
             .order(key_rotations::due_at)
-            .limit(PIECE)
             .select((KeyRow::as_select(), RotationRow::as_select()))
             .load(c)
             .await)?)
     }
 
-    /// Keys of a workspace whose newest secrets were made in this span of time, and may become so old, unless they are due sooner by
-    /// their plans; which endpoints want to know and were not told.
+    /// The next keys of a workspace whose newest secrets were made after this place, and by then.
+    pub(crate) async fn ages_after(
+        &self,
+        workspace: DbId,
+        Place { at, key }: Place,
+        until: Timestamp,
+    ) -> Result<Vec<Place>, Fault> {
+        let walked: Vec<(DbTime, DbId)> = read_db!(self.db, |c| keys::table
+            .filter(keys::workspace_id.eq(workspace))
+            .filter(keys::secret_made_at.ge(at))
+            .filter(keys::secret_made_at.gt(at).or(keys::id.nullable().gt(key)))
+            .filter(keys::secret_made_at.le(DbTime(until)))
+            .order((keys::secret_made_at, keys::id))
+            .limit(WALKED)
+            .select((keys::secret_made_at, keys::id))
+            .load(c)
+            .await)?;
+        Ok(walked.into_iter().map(Place::from).collect())
+    }
+
+    /// Those of these keys that may become so old, unless they are due sooner by their plans, and that were not told of.
     pub(crate) async fn ages_due(
         &self,
-        workspace: WorkspaceId,
         kind: &'static str,
-        made: Range<Timestamp>,
+        walked: &[Place],
         age: TimeDelta,
     ) -> Result<Vec<KeyRow>, Fault> {
-        let workspace = DbId::from(workspace);
+        let ids: Vec<_> = walked.iter().filter_map(|it| it.key).collect();
         Ok(read_db!(self.db, |c| keys::table
-            .filter(keys::workspace_id.eq(workspace))
+            .filter(keys::id.eq_any(&ids))
             .filter(keys::revoked_at.is_null())
-            .filter(keys::secret_made_at.gt(DbTime(made.start)))
-            .filter(keys::secret_made_at.le(DbTime(made.end)))
-            .filter(exists(
-                webhooks::table
-                    .filter(webhooks::workspace_id.eq(workspace))
-                    .filter(webhooks::enabled.eq(true))
-                    .filter(contains(webhooks::events, Event::KeyRotationDue.as_str().to_owned()))
-            ))
             .filter(not(exists(
                 key_rotations::table
                     .filter(key_rotations::key_id.eq(keys::id))
@@ -146,7 +171,6 @@ impl Store {
                     .filter(notices::due_at.eq(later(keys::secret_made_at, age)))
             )))
             .order(keys::secret_made_at)
-            .limit(PIECE)
             .select(KeyRow::as_select())
             .load(c)
             .await)?)

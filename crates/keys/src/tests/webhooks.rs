@@ -9,6 +9,7 @@ use super::{
     receiver::{Arrived, NEVER, Receiver},
     *,
 };
+use crate::store::Place;
 
 const ALL: [&str; 9] = [
     "key.created",
@@ -508,6 +509,31 @@ on_every_database! {
         desk.revoke(&owner, &key).await.expect("revoked");
         desk.clock.advance(DAY);
         assert_eq!(announce().await, 0, "what is over is not announced");
+    }
+
+    async fn a_walk_that_one_run_did_not_end_goes_on_and_then_begins_anew(database: TestDatabase) {
+        let (desk, receiver) = (Desk::telling(&database).await, Receiver::new().await);
+        let owner = desk.user();
+        desk.hooked(&owner, &receiver, &["key.expiring"]).await;
+        let at = |days: i64| desk.clock.now() + chrono::TimeDelta::days(days);
+        let expiring = |days| wire::CreateKeyRequest {
+            name: "k".into(),
+            expires_at: Some(time::to_wire(at(days))),
+            ..Default::default()
+        };
+        let key = desk.create(&owner, expiring(20)).await.expect("made").key.expect("a key");
+        let workspace = key.workspace_id.parse::<tollgate_kernel::WorkspaceId>().expect("an id");
+        let (kind, of) = ("expiring.30", Some(workspace.into()));
+        let announce = async || desk.service.announce_ends().await.expect("announced");
+        // As if so many keys had come before.
+        let there = Place { at: at(25).into(), key: None };
+        desk.service.walks.leave(kind, of, Some(there));
+        assert_eq!(desk.service.walks.place(kind, of, at(7)), there);
+        assert_eq!((announce().await, announce().await), (0, 1));
+        assert_eq!(desk.service.walks.place(kind, of, at(7)).at, at(7).into(), "it was at its end");
+        // What is over meanwhile is walked past.
+        desk.service.walks.leave(kind, of, Some(Place { at: at(1).into(), key: None }));
+        assert_eq!(desk.service.walks.place(kind, of, at(7)).at, at(7).into());
     }
 
     async fn messages_are_forgotten_with_their_deliveries(database: TestDatabase) {

@@ -8,7 +8,10 @@ use tollgate_db::tx_db;
 use tollgate_verify::Environment;
 
 use super::*;
-use crate::store::schema::{consumers, key_rotations, keys, last_used};
+use crate::store::{
+    Place,
+    schema::{consumers, key_rotations, keys, last_used},
+};
 
 const SORTS: [Sort; 4] = [Sort::CreatedAt, Sort::ExpiresAt, Sort::LastUsedAt, Sort::Name];
 
@@ -386,5 +389,24 @@ on_every_database! {
                 }
             }
         }
+    }
+
+    async fn walks_along_times_pass_each_key_once(database: TestDatabase) {
+        let fixture = Fixture::new(&database).await;
+        let known = plant(&fixture, 1_300).await;
+        let (from, until) = (fixture.clock.now(), fixture.clock.now() + TimeDelta::days(3));
+        let of_workspace = DbId::from(fixture.workspace);
+        let mut seen = Vec::new();
+        let mut place = Some(Place { at: from.into(), key: None });
+        while let Some(after) = place {
+            let walked = fixture.store.ages_after(of_workspace, after, until).await.expect("read");
+            place = walked.last().copied();
+            seen.extend(walked.into_iter().filter_map(|it| it.key));
+        }
+        let made = known.iter().filter(|(key, ..)| from < key.secret_made_at.0 && key.secret_made_at.0 <= until);
+        let mut expected: Vec<_> = made.map(|(key, ..)| (key.secret_made_at, key.id)).collect();
+        expected.sort_unstable();
+        assert!(expected.len() > 600, "more than one piece, of few times");
+        assert_eq!(seen, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
     }
 }
