@@ -40,7 +40,7 @@ pub(crate) use self::conditions::{KeyFilter, KeyStatus};
 /// Keys that are gathered for one page at most.
 const GATHERED: i64 = 1_000;
 /// Keys that are walked past for one page at most.
-const WALKED: i64 = 3_000;
+const WALKED: i64 = 1_500;
 /// The same if only their names are looked at, which are in the index.
 const NAMES_WALKED: i64 = 20_000;
 
