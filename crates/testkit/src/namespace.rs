@@ -50,8 +50,16 @@ impl Namespace {
     pub fn new() -> Self {
         assert!(geteuid().is_root(), "a network namespace is root's to make: run this test as root");
         let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let number = id.wrapping_mul(4).wrapping_add(count) % NETWORKS;
-        let at = |host| Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + 4 * number + host);
+        let number = id.wrapping_mul(4).wrapping_add(count);
+        let at = |number: u32, host| {
+            Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + 4 * (number % NETWORKS) + host)
+        };
+        // A process that was killed has left its own behind.
+        let taken = addresses();
+        let is_free = |number: &u32| !taken.contains(&format!(" {}/30 ", at(*number, 1)));
+        let number =
+            (0..NETWORKS).map(|step| number.wrapping_add(1024 * step)).find(is_free).expect("one is free");
+        let at = |host| at(number, host);
         // Fits into the 15 bytes of an interface's name.
         let namespace = Self { name: format!("tg{id}n{count}"), here: at(1), there: at(2) };
         let (name, here, there) = (&namespace.name, namespace.here, namespace.there);
@@ -128,6 +136,12 @@ impl Drop for Namespace {
             eprintln!("the network namespace {} is left behind", self.name);
         }
     }
+}
+
+/// All of this machine, as `ip` lists them.
+fn addresses() -> String {
+    let listed = installed("ip").args(["-oneline", "-4", "addr"]).output().expect("it starts");
+    String::from_utf8_lossy(&listed.stdout).into_owned()
 }
 
 fn ip(arguments: &str) {

@@ -119,8 +119,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Ended already, or a test has failed.
+        let ended = self.child.try_wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.take().filter(|_| std::thread::panicking());
+        if let Some(Ok(log)) = log.map(JoinHandle::join) {
+            eprintln!("{:?}, which had {ended:?}, said:\n{log}", self.addresses);
+        }
     }
 }
 
